@@ -1,0 +1,21 @@
+"""The two ways in which the suite says no: bad data (exit code 1) and misuse of a command (exit code 2).
+
+The message of either is one plain sentence for the person at the keyboard: what was wrong, the value,
+where, and what to do next. Scripts print it without a traceback.
+"""
+
+
+class SuiteError(Exception):
+    """A problem that the user can mend; `exit_code` is what the script ends with."""
+
+    exit_code = 1
+
+
+class DataError(SuiteError):
+    """The data, a file or a model cannot be used as it is."""
+
+
+class UsageError(SuiteError):
+    """The command asks for something that cannot be done."""
+
+    exit_code = 2

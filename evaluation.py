@@ -1,0 +1,243 @@
+"""Evaluation of a whole data set: what leaves the device for each batch, and what the figures and predictions are."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from errors import DataError
+from metrics import best_null_threshold, bootstrap_interval, classification_summary, squad_scores
+from spans import SpanCollector, search_spans, span_logits
+from windows import factorize
+
+NO_CANDIDATE_DIFF = float(np.finfo(np.float32).max)
+INTERNAL_COLUMNS = ("usable_for_training",)
+
+
+def interval(name: str, values: np.ndarray, groups: np.ndarray, seed: int, scale: float) -> dict[str, float]:
+    """95% bootstrap interval of a mean under resampling of whole groups, as `{name}_low` and `{name}_high`."""
+    low, high = bootstrap_interval(values, groups, seed)
+    return {f"{name}_low": low * scale, f"{name}_high": high * scale}
+
+
+def refuse_nan(scores: np.ndarray) -> None:
+    """DataError when the model's outputs are not numbers: there is nothing to evaluate."""
+    if np.isnan(scores).any():
+        raise DataError("the model's outputs are not numbers (NaN): train again with a lower --learning_rate.")
+
+
+def source_fields(frame) -> Iterator[dict]:
+    """The rows of a canonical frame as dicts, without the columns that are the suite's own."""
+    columns = [column for column in frame.columns if column not in INTERNAL_COLUMNS]
+    for row in frame[columns].itertuples(index=False, name=None):
+        yield dict(zip(columns, row, strict=True))
+
+
+class QaEvaluation:
+    """Extractive QA: exact span search, no-answer decision, exact match and F1 against all gold answers.
+
+    A prediction is "" when no-answer is allowed and the null score exceeds the best span's score by more than
+    `null_score_threshold`. Without unanswerable questions in the data there is always a span.
+    """
+
+    def __init__(
+        self,
+        frame,
+        windows,
+        *,
+        max_answer_length: int,
+        n_best: int,
+        allow_no_answer: bool,
+        null_score_threshold: float,
+        seed: int,
+    ):
+        """`frame` is the canonical QA frame that `windows` were made from; lengths are in tokens, scores are logits."""
+        self.frame, self.windows = frame, windows
+        self.max_answer_length, self.n_best = max_answer_length, n_best
+        self.allow_no_answer, self.null_score_threshold = allow_no_answer, null_score_threshold
+        self.seed = seed
+        self.golds = [answer["text"] for answer in frame["answers"]]
+        self.unanswerable = np.array([len(gold) == 0 for gold in self.golds], dtype=bool)
+
+    def start(self) -> None:
+        """Forget the last pass."""
+        self.collector = SpanCollector(self.windows, self.n_best)
+
+    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """On the device: row, loss, null score and the best spans of every window of the batch."""
+        mask = inputs["attention_mask"]
+        starts = span_logits(outputs["start_logits"], mask)
+        ends = span_logits(outputs["end_logits"], mask)
+        cls_index = self.windows.template.cls_index
+        bounds = inputs["context_start"], inputs["context_end"]
+        found = search_spans(starts, ends, *bounds, self.max_answer_length, self.n_best)
+        return inputs["row"], losses, starts[:, cls_index] + ends[:, cls_index], *found
+
+    def add(self, rows, losses, null_scores, *found: np.ndarray) -> None:
+        """Take what `reduce` gave, gathered from all processes, as arrays."""
+        self.collector.add(rows, losses, null_scores, found)
+
+    def finish(self) -> dict[str, float]:
+        """Figures of the whole data set; exact match and F1 in percent with their 95% intervals by context."""
+        seen = ~np.isinf(self.collector.null_scores)
+        if not seen.all():
+            raise RuntimeError(f"{np.sum(~seen)} of {len(seen)} examples were not evaluated")
+        refuse_nan(self.collector.null_scores)
+        self._decide()
+        from span_metric import SpanMetric
+
+        rows = list(zip(self.frame["id"], self.predicted, self.frame["answers"], strict=True))
+        figures = SpanMetric(keep_in_memory=True).compute(
+            predictions=[{"id": identifier, "prediction_text": text} for identifier, text, _ in rows],
+            references=[{"id": identifier, "answers": answers} for identifier, _, answers in rows],
+        )
+        groups = factorize(self.frame["context"])[0]
+        figures |= interval("exact_match", self.em, groups, self.seed, 100.0)
+        figures |= interval("f1", self.f1, groups, self.seed, 100.0)
+        labelled = self.frame["usable_for_training"].to_numpy()[self.windows.example]
+        if labelled.any():
+            figures["loss"] = float(np.mean(self.collector.losses[labelled]))
+        return figures | self._threshold_figures()
+
+    def _decide(self) -> None:
+        """Choose each example's prediction from its best spans and its null score."""
+        best = self.collector.fold()
+        self.nbest = best
+        n = len(self.frame)
+        first = np.searchsorted(best["example"], np.arange(n))
+        has_span = np.bincount(best["example"], minlength=n) > 0
+        self.spans_of = np.append(first, len(best["example"]))
+        self.best_scores = np.full(n, -np.inf)
+        self.best_scores[has_span] = best["score"][first[has_span]]
+        self.null_diffs = np.where(has_span, self.collector.null_scores - self.best_scores, NO_CANDIDATE_DIFF)
+        self.starts = np.full(n, -1)
+        self.starts[has_span] = best["start"][first[has_span]]
+        self.span_texts = [""] * n
+        contexts = self.frame["context"].tolist()
+        for row in np.flatnonzero(has_span):
+            self.span_texts[row] = contexts[row][best["start"][first[row]] : best["end"][first[row]]]
+        self.answers_null = self.allow_no_answer & (self.null_diffs > self.null_score_threshold)
+        pairs = zip(self.answers_null, self.span_texts, strict=True)
+        self.predicted = ["" if null else text for null, text in pairs]
+        self.em, self.f1 = squad_scores(self.predicted, self.golds, bool(self.unanswerable.any()))
+
+    def _threshold_figures(self) -> dict[str, float]:
+        """The best null score threshold for either figure, when the data have unanswerable questions."""
+        if not self.unanswerable.any():
+            return {}
+        em, f1 = squad_scores(self.span_texts, self.golds, has_unanswerable=True)
+        best_em, em_threshold = best_null_threshold(self.null_diffs, em, self.unanswerable)
+        best_f1, f1_threshold = best_null_threshold(self.null_diffs, f1, self.unanswerable)
+        return {
+            "best_exact": best_em,
+            "best_exact_threshold": em_threshold,
+            "best_f1": best_f1,
+            "best_f1_threshold": f1_threshold,
+        }
+
+    def predictions(self) -> Iterator[dict]:
+        """One dict an example: the source's fields, the predicted answer, its place and score, em and f1 in [0, 1]."""
+        scores = np.where(self.answers_null, self.collector.null_scores, self.best_scores)
+        for row, fields in enumerate(source_fields(self.frame)):
+            answered = not self.answers_null[row] and self.starts[row] >= 0
+            prediction = {
+                "predicted_answer": self.predicted[row],
+                "predicted_start": self.starts[row] if answered else None,
+                "predicted_score": scores[row],
+                "em": self.em[row],
+                "f1": self.f1[row],
+            }
+            if self.allow_no_answer:
+                prediction["null_score_diff"] = self.null_diffs[row]
+            yield fields | prediction
+
+    def tables(self) -> dict:
+        """What belongs into eval_metrics.json beside the figures."""
+        return {"intervals": "95% bootstrap over contexts", "max_answer_length": self.max_answer_length}
+
+    def headline(self, figures: dict[str, float]) -> str:
+        """The result in a few words."""
+        parts = [
+            f"{title} {figures[f'eval_{name}']:.2f} (95% interval {figures[f'eval_{name}_low']:.2f} to "
+            f"{figures[f'eval_{name}_high']:.2f})"
+            for name, title in (("exact_match", "exact match"), ("f1", "F1"))
+        ]
+        return f"{', '.join(parts)}, {len(self.frame)} questions"
+
+    def nbest_predictions(self) -> Iterator[dict]:
+        """One dict an example: its best spans, best first, with scores and a softmax over what is listed."""
+        contexts = self.frame["context"].tolist()
+        for row, identifier in enumerate(self.frame["id"]):
+            chosen = slice(self.spans_of[row], self.spans_of[row + 1])
+            starts, ends = self.nbest["start"][chosen], self.nbest["end"][chosen]
+            texts = [contexts[row][start:end] for start, end in zip(starts, ends, strict=True)]
+            places = starts.tolist()
+            scores = self.nbest["score"][chosen].astype(np.float64)
+            if self.allow_no_answer:
+                texts, places = [*texts, ""], [*places, None]
+                scores = np.append(scores, self.collector.null_scores[row])
+            order = np.argsort(-scores, kind="stable")
+            shares = np.exp(scores - scores.max()) if len(scores) else scores
+            shares = shares / shares.sum()
+            listed = [
+                {"text": texts[i], "start": places[i], "score": scores[i], "probability": shares[i]} for i in order
+            ]
+            yield {"id": identifier, "nbest": listed}
+
+
+class NliEvaluation:
+    """Natural language inference: label probabilities of every row, accuracy, precision and recall."""
+
+    def __init__(self, frame, label_names: tuple[str, ...], *, seed: int):
+        """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits."""
+        self.frame, self.label_names, self.seed = frame, label_names, seed
+        self.gold = frame["label"].to_numpy(dtype=np.int64)
+
+    def start(self) -> None:
+        """Forget the last pass."""
+        self.probs = np.zeros((len(self.frame), len(self.label_names)))
+        self.losses = np.zeros(len(self.frame))
+        self.seen = np.zeros(len(self.frame), dtype=bool)
+
+    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """On the device: row, loss and label probabilities of every row of the batch."""
+        return inputs["row"], losses, torch.softmax(outputs["logits"].float(), dim=-1)
+
+    def add(self, rows: np.ndarray, losses: np.ndarray, probs: np.ndarray) -> None:
+        """Take what `reduce` gave, gathered from all processes, as arrays."""
+        self.losses[rows], self.probs[rows], self.seen[rows] = losses, probs, True
+
+    def finish(self) -> dict:
+        """Figures of the whole data set: fractions in [0, 1], 95% interval of the accuracy by premise."""
+        if not self.seen.all():
+            raise RuntimeError(f"{np.sum(~self.seen)} of {len(self.seen)} rows were not evaluated")
+        refuse_nan(self.probs)
+        self.predicted = self.probs.argmax(axis=1)
+        self.summary = classification_summary(self.predicted, self.gold, self.label_names)
+        figures = {"accuracy": self.summary["accuracy"], "majority_share": self.summary["majority_share"]}
+        groups = factorize(self.frame["premise"])[0]
+        figures |= interval("accuracy", (self.predicted == self.gold).astype(float), groups, self.seed, 1.0)
+        for name, scores in self.summary["per_class"].items():
+            figures |= {f"{figure}_{name}": scores[figure] for figure in ("precision", "recall")}
+        return figures | {"loss": float(self.losses.mean()), "total": len(self.frame)}
+
+    def predictions(self) -> Iterator[dict]:
+        """One dict a row: the source's fields, the gold label's name, the predicted one and all probabilities."""
+        for row, fields in enumerate(source_fields(self.frame)):
+            yield fields | {
+                "label_name": self.label_names[self.gold[row]],
+                "predicted_label": self.label_names[self.predicted[row]],
+                "predicted_scores": dict(zip(self.label_names, self.probs[row].tolist(), strict=True)),
+            }
+
+    def tables(self) -> dict:
+        """What belongs into eval_metrics.json beside the figures."""
+        summary = {key: self.summary[key] for key in ("per_class", "confusion_matrix")}
+        return {"intervals": "95% bootstrap over premises", "label_names": self.label_names, **summary}
+
+    def headline(self, figures: dict[str, float]) -> str:
+        """The result in a few words."""
+        return (
+            f"accuracy {figures['eval_accuracy']:.4f} (95% interval {figures['eval_accuracy_low']:.4f} to "
+            f"{figures['eval_accuracy_high']:.4f}; majority {figures['eval_majority_share']:.4f}), {len(self.frame)} pairs"
+        )

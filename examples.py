@@ -1,0 +1,212 @@
+"""Examples: the checked rows of a split; which split is meant, which rows are held out, which are drawn."""
+
+import dataclasses
+import hashlib
+import logging
+
+import numpy as np
+import pandas as pd
+
+from data_checks import check_nli, check_qa, summary_table
+from errors import DataError, UsageError
+from records import canonical_nli, canonical_qa
+from sources import open_source
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DATASETS = {"qa": "Eladio/emrqa-msquad", "nli": "snli"}
+EVAL_SPLITS = ("validation", "validation_matched", "dev")
+DEFAULT_HELD_OUT = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The checked examples of one split: a canonical frame and how it came about."""
+
+    frame: pd.DataFrame
+    problems: pd.DataFrame
+    name: str
+    split: str
+    label_names: tuple[str, ...] = ()
+    held_out: float | None = None
+
+    def replaced(self, frame: pd.DataFrame, **changes) -> "Examples":
+        """The same examples with some of the rows (and other fields changed)."""
+        return dataclasses.replace(self, frame=frame.reset_index(drop=True), **changes)
+
+    def trainable(self) -> "Examples":
+        """Those rows only that can be trained on."""
+        return self.replaced(self.frame[self.frame["usable_for_training"]])
+
+    @property
+    def group_column(self) -> str:
+        """The column whose equal texts belong together: context (QA) or premise (NLI)."""
+        return "context" if "context" in self.frame else "premise"
+
+    @property
+    def n_unanswerable(self) -> int:
+        """Rows without a gold answer (QA)."""
+        return sum(not answer["text"] for answer in self.frame["answers"]) if "answers" in self.frame else 0
+
+
+def load_examples(source, split: str, task: str, label_names: tuple[str, ...] | None = None) -> Examples:
+    """Read a split, bring it into the canonical frame and check every row.
+
+    Raises:
+        DataError: the split does not exist, columns are missing, or no usable row is left.
+    """
+    where = f"{source.name}, split {split}"
+    raw = source.read(split)
+    if task == "qa":
+        frame, problems = check_qa(*canonical_qa(raw, where))
+        names = ()
+    else:
+        frame, problems, names = canonical_nli(raw, where, source.label_names or label_names)
+        frame, problems = check_nli(frame, problems)
+    examples = Examples(frame, problems.assign(split=split), source.name, split, names)
+    if not len(frame) or not frame["usable_for_training"].any():
+        why = problems["problem"].mode().tolist()[:1] or ["it is empty"]
+        raise DataError(f"{where}: none of its {len(raw)} rows is usable ({why[0]}): look at the file.")
+    logger.info("%s\n%s", where, summary_table(problems, len(raw), examples.n_unanswerable))
+    return examples
+
+
+def eval_split_of(source, asked: str | None) -> str | None:
+    """The split to evaluate on: the one asked for, else the first of the usual ones; None if the source has none."""
+    return asked or next((split for split in EVAL_SPLITS if split in source.splits), None)
+
+
+def hold_out(whole: Examples, fraction: float) -> tuple[Examples, Examples]:
+    """Split examples into (rest, held out): whole contexts in the order of their hash until `fraction` of the rows.
+
+    Rows with the same context (NLI: premise) stay together. The choice depends on nothing but the texts: neither on
+    the seed nor on the order of the rows. The problems go with the rows that have them.
+
+    Raises:
+        DataError: there are fewer than two contexts.
+    """
+    frame, column = whole.frame, whole.group_column
+    sizes = frame.groupby(column, sort=False).size()
+    if len(sizes) < 2:
+        raise DataError(f"{whole.name}: all rows share one {column}, so none can be held out: pass --eval_dataset.")
+    by_hash = sorted(sizes.index, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    chosen, n_rows = set(), 0
+    for text in by_hash[:-1]:
+        if chosen and n_rows + sizes[text] > fraction * len(frame):
+            break
+        chosen.add(text)
+        n_rows += sizes[text]
+    taken = frame[column].isin(chosen)
+    logger.info("%d of %d rows of %s are held out for evaluation, by %s.", n_rows, len(frame), whole.name, column)
+    moved = whole.problems["id"].isin(set(frame.loc[taken, "id"]))
+    rest = whole.replaced(frame[~taken], problems=whole.problems[~moved], held_out=fraction)
+    return rest, whole.replaced(frame[taken], problems=whole.problems[moved], held_out=fraction)
+
+
+def sample_rows(examples: Examples, n_rows: int | None, seed: int) -> Examples:
+    """At most `n_rows` rows, drawn with the seed and left in their order; everything when `n_rows` is None."""
+    total = len(examples.frame)
+    if n_rows is None or n_rows >= total:
+        return examples
+    chosen = np.sort(np.random.default_rng(seed).choice(total, size=n_rows, replace=False))
+    logger.info("%d of %d rows of %s, %s, drawn with seed %d.", n_rows, total, examples.name, examples.split, seed)
+    return examples.replaced(examples.frame.iloc[chosen])
+
+
+def load_data(options, training_args) -> dict[str, Examples]:
+    """The examples under "train" and "eval", as far as asked for: checked, held out, sampled, and fit to train on.
+
+    Args:
+        options: run.py's own options.
+        training_args: TrainingArguments; `do_train` and `do_eval` say what is needed.
+
+    Raises:
+        DataError: a data set cannot be read or has no usable rows.
+        UsageError: it is not said on what to evaluate.
+    """
+    name = options.dataset or DEFAULT_DATASETS[options.task]
+    data = {}
+    with training_args.main_process_first(desc="loading the data"):
+        source = open_source(name, options.task) if training_args.do_train or not options.eval_dataset else None
+        if training_args.do_train:
+            data["train"] = load_examples(source, options.train_split, options.task)
+        if training_args.do_eval:
+            eval_source = open_source(options.eval_dataset, options.task) if options.eval_dataset else source
+            data = add_eval_examples(options, data, source, eval_source)
+    limits = {"train": options.max_train_samples, "eval": options.max_eval_samples}
+    if "train" in data:
+        data["train"] = data["train"].trainable()
+    return {purpose: sample_rows(part, limits[purpose], training_args.seed) for purpose, part in data.items()}
+
+
+def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -> dict[str, Examples]:
+    """`data` with "eval": a split to evaluate on, or rows held out of the training split where there is none."""
+    split = None if options.validation_fraction else eval_split_of(eval_source, options.eval_split)
+    if split is None and options.eval_dataset:
+        if len(eval_source.splits) > 1:
+            listed = ", ".join(eval_source.splits)
+            raise UsageError(
+                f"--eval_dataset {options.eval_dataset} has the splits {listed}: choose one with --eval_split."
+            )
+        split = eval_source.splits[0]
+    if split is not None:
+        names = data["train"].label_names if "train" in data else None
+        return data | {"eval": load_examples(eval_source, split, options.task, names)}
+    if "train" not in data and options.validation_fraction is None:
+        raise UsageError(
+            f"{source.name} has no split to evaluate on (it has {', '.join(source.splits)}): pass --eval_split to evaluate on "
+            "all rows of one, or the --validation_fraction that training held out (0.1 by default)."
+        )
+    whole = data.get("train") or load_examples(source, options.train_split, options.task)
+    rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)
+    return {"train": rest, "eval": held_out} if "train" in data else {"eval": held_out}
+
+
+def trained_label_names(config) -> tuple[str, ...] | None:
+    """The label names that a fine-tuned classifier carries, None where they are generic (LABEL_0, …)."""
+    names = tuple(config.id2label[i] for i in sorted(config.id2label))
+    return None if all(name.upper().startswith("LABEL_") for name in names) else names
+
+
+def align_labels(examples: Examples, target: tuple[str, ...]) -> Examples:
+    """Renumber NLI labels from the data's order of names to `target`'s, matched by name without regard to case.
+
+    Raises:
+        DataError: the names differ.
+    """
+    names = [name.lower() for name in examples.label_names]
+    wanted = [name.lower() for name in target]
+    if names == wanted:
+        return examples
+    if all(name.isdigit() for name in names) and len(names) <= len(wanted):
+        logger.warning("%s has bare numbers for labels; they are read in the model's order: %s.", examples.name, target)
+        return dataclasses.replace(examples, label_names=target)
+    if not set(names) <= set(wanted):
+        raise DataError(
+            f"{examples.name}, split {examples.split}, has the labels {', '.join(examples.label_names)}, "
+            f"but {', '.join(target)} are expected: rename them in the data."
+        )
+    number = [wanted.index(name) for name in names]
+    frame = examples.frame.assign(label=[number[label] for label in examples.frame["label"]])
+    return dataclasses.replace(examples, frame=frame, label_names=target)
+
+
+def fit_labels(config, data: dict[str, Examples]) -> dict[str, Examples]:
+    """`data` with its NLI labels in the order of the model's logits; a new head is sized to the training data.
+
+    A fine-tuned model keeps its own order of labels where it has the same names as the data. `config` gets the names.
+
+    Raises:
+        DataError: the labels of the data and of the model do not match.
+    """
+    names = trained_label_names(config)
+    data_names = next(iter(data.values())).label_names
+    same = names is not None and {name.lower() for name in names} == {name.lower() for name in data_names}
+    if "train" in data and not same:
+        names = data_names
+        config.num_labels = len(names)
+    if names is None and len(data_names) > config.num_labels:
+        raise DataError(f"the data have {len(data_names)} labels, but --model tells only {config.num_labels} apart.")
+    names = names or data_names
+    config.id2label, config.label2id = dict(enumerate(names)), {name: number for number, name in enumerate(names)}
+    return {purpose: align_labels(part, names) for purpose, part in data.items()}

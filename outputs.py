@@ -1,0 +1,184 @@
+"""File and column names of every output directory, their writers and readers, and the manifest that closes a run.
+
+Every file is written under a temporary name and moved into place, so that a killed run never leaves half a file;
+`manifest.json` comes last, so that a directory without it is an unfinished run.
+"""
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+from errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONTRACT_VERSION = 1
+MANIFEST = "manifest.json"
+EVAL_METRICS = "eval_metrics.json"
+EVAL_PREDICTIONS = "eval_predictions.jsonl"
+NBEST_PREDICTIONS = "nbest_predictions.jsonl"
+DATA_PROBLEMS = "data_problems.csv"
+PROBLEM_COLUMNS = ["id", "problem", "action", "before", "after", "split"]
+PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pandas")
+
+
+@contextlib.contextmanager
+def atomic_writer(path: Path, newline: str | None = None) -> Iterator[TextIO]:
+    """Open `path` for writing UTF-8 text; the file appears whole when the block ends, or not at all.
+
+    Raises:
+        DataError: the disk is full or the directory cannot be written to.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise DataError(unwritable(path, error)) from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline=newline) as file:
+            yield file
+        os.chmod(temporary, 0o666 & ~current_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(unwritable(path, error)) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def unwritable(path: Path, error: OSError) -> str:
+    """One sentence for a file that could not be written."""
+    return f"{path} could not be written ({error.strerror or error}): free some space or choose another --output_dir."
+
+
+def current_umask() -> int:
+    """The process's umask, which `mkstemp` does not heed."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def json_ready(value: Any) -> Any:
+    """`value` with numpy scalars and arrays, paths, tuples and non-finite numbers turned into what JSON can hold."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): json_ready(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    return str(value)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON; NaN and infinities become null."""
+    with atomic_writer(path) as file:
+        json.dump(json_ready(value), file, ensure_ascii=False, indent=2, allow_nan=False)
+        file.write("\n")
+
+
+def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
+    """Write one JSON object a line; NaN and infinities become null."""
+    with atomic_writer(path) as file:
+        for row in rows:
+            file.write(json.dumps(json_ready(row), ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, frame: "pd.DataFrame") -> None:
+    """Write a table as CSV (RFC 4180, UTF-8, no index column)."""
+    with atomic_writer(path, newline="") as file:
+        frame.to_csv(file, index=False)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of the suite.
+
+    Raises:
+        DataError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise DataError(f"{path} does not exist: run the script that writes it first.") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(
+            f"{path} is not a readable JSON file ({error}): run the script that writes it again."
+        ) from error
+
+
+def ids_hash(ids: Iterable[str]) -> str:
+    """SHA-256 over the ids of a data set, whatever their order: equal exactly when the sets of ids are equal."""
+    digest = hashlib.sha256()
+    for identifier in sorted(ids):
+        digest.update(json.dumps(identifier).encode())
+    return digest.hexdigest()
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that the numbers depend on (those installed)."""
+    from importlib import metadata
+
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
+    return versions
+
+
+def git_commit() -> str | None:
+    """The commit that the suite's own checkout stands at, or None where there is no git or no checkout."""
+    command = ["git", "-C", str(Path(__file__).resolve().parent), "rev-parse", "HEAD"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() if answer.returncode == 0 else None
+
+
+def write_manifest(directory: Path, fields: dict, made_from: Iterable[Path] = ()) -> None:
+    """Close a run: write `manifest.json` last, when every other file of the directory is in place.
+
+    Args:
+        directory: the output directory.
+        fields: what the script adds: resolved arguments, seed, data sets with split, rows and hash of the ids.
+        made_from: directories whose manifests this run read; those without a manifest are left out.
+    """
+    sources = [Path(source) / MANIFEST for source in made_from]
+    header = {
+        "contract_version": CONTRACT_VERSION,
+        "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "versions": package_versions(),
+        "git_commit": git_commit(),
+        "made_from": {str(source): file_hash(source) for source in sources if source.is_file()},
+    }
+    write_json(Path(directory) / MANIFEST, header | fields)
+
+
+def has_manifest(directory: Path) -> bool:
+    """True when the directory holds a finished run."""
+    return (Path(directory) / MANIFEST).is_file()
+
+
+def remove_outputs(directory: Path, names: Iterable[str]) -> None:
+    """Remove files of an earlier run that this run is going to write again, the manifest before all others."""
+    for name in (MANIFEST, *names):
+        (Path(directory) / name).unlink(missing_ok=True)

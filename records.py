@@ -1,0 +1,416 @@
+"""From raw rows to the canonical frames: one set of columns, one shape of answers, ids that stay the same.
+
+Nothing is repaired here; what a row says is taken as it stands, and `data_checks` looks at it afterwards. Rows
+that cannot be read at all are left out and listed in the frame of problems (id, problem, action, before, after).
+"""
+
+import ast
+import hashlib
+import json
+import logging
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+
+import errors
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_COLUMNS = ("id", "problem", "action", "before", "after")
+MISSING_START = -1
+NLI_ORDER = ("entailment", "neutral", "contradiction")
+# Column names for the two sides of an NLI row; a question (GLUE's qnli) is the hypothesis, its sentence the premise.
+NLI_SIDES = (
+    ("premise", "hypothesis"),
+    ("sentence1", "sentence2"),
+    ("text1", "text2"),
+    ("sentence", "question"),
+)
+NLI_LABELS = ("label", "gold_label")
+MOST_CLASSES = 100
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class UnreadableAnswers(ValueError):
+    """The answers of one row are in no shape that we know."""
+
+
+def problems_frame(entries: Iterable[tuple]) -> pd.DataFrame:
+    """A frame of problems from tuples (id, problem, action, before, after), all text."""
+    return pd.DataFrame(list(entries), columns=list(PROBLEM_COLUMNS), dtype=object)
+
+
+def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The canonical QA frame of raw rows, and the problems found on the way.
+
+    Columns of the frame: id, context, question, answers {"text": [str], "answer_start": [int]} (and "answer_end"
+    where the data has it), usable_for_training (True), then the scalar extra columns. An answer without a start
+    gets −1. Rows with answers that cannot be read are left out. `where` names the data in errors.
+    Raises errors.DataError for missing or clashing columns, and when no row can be read.
+    """
+    columns = _columns_by_lower_name(raw, where)
+    _require(columns, ("context", "question"), where)
+    problems = []
+    contexts = _texts(raw[columns["context"]], "context", where)
+    questions = _texts(raw[columns["question"]], "question", where)
+    cells, answer_columns = _answer_cells(raw, columns, where)
+    answers, unreadable = _read_all_answers(cells)
+    ids = _assign_ids(
+        raw,
+        columns,
+        [(q, c, a["text"], a["answer_start"]) for q, c, a in zip(questions, contexts, answers, strict=True)],
+        problems,
+        where,
+    )
+    for row, reason in unreadable.items():
+        problems.append((ids[row], reason, "left out", _shorten(cells[row]), ""))
+    if raw.shape[0] and len(unreadable) == len(raw):
+        row, reason = next(iter(unreadable.items()))
+        raise errors.DataError(f"{where}: no row can be used; {reason}, such as {_shorten(cells[row])!r}.")
+    answers = _without_impossible(raw, columns, answers, ids, problems)
+    _list_replaced_characters(raw, columns, ("context", "question"), ids, problems)
+    frame = pd.DataFrame({"id": ids, "context": contexts, "question": questions}, dtype=object)
+    frame["answers"] = pd.Series(answers, dtype=object)
+    frame["usable_for_training"] = True
+    taken = {columns[name] for name in ("id", "context", "question", *answer_columns) if name in columns}
+    frame = pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1)
+    kept = [row for row in range(len(frame)) if row not in unreadable]
+    return frame.iloc[kept].reset_index(drop=True), problems_frame(problems)
+
+
+def canonical_nli(
+    raw: pd.DataFrame, where: str, label_names: Sequence[str] | None
+) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """The canonical NLI frame of raw rows, the problems found on the way, and the names of the classes.
+
+    Columns of the frame: id, premise, hypothesis, label (int, index into the names), usable_for_training (True),
+    then the scalar extra columns. Rows without a gold label (−1, "-", empty) or with one outside the names are
+    left out and listed. Without `label_names` the names are the labels that occur: in the order entailment,
+    neutral, contradiction if they are those, else sorted; ints from 0 are named by their number.
+    Raises errors.DataError for missing or clashing columns, and when no row has a usable label.
+    """
+    columns = _columns_by_lower_name(raw, where)
+    first, second = next((pair for pair in NLI_SIDES if set(pair) <= set(columns)), NLI_SIDES[0])
+    label = next((name for name in NLI_LABELS if name in columns), "label")
+    _require(columns, (first, second, label), where)
+    problems = []
+    premises = _texts(raw[columns[first]], first, where)
+    hypotheses = _texts(raw[columns[second]], second, where)
+    published = [_published_label(value) for value in raw[columns[label]]]
+    ids = _assign_ids(raw, columns, list(zip(premises, hypotheses, published, strict=True)), problems, where)
+    if label_names is None:
+        label_names = _names_of_labels(published, where)
+    places = {value: _label_index(value, label_names) for value in set(published)}
+    labels = [places[value] for value in published]
+    for row, (value, index) in enumerate(zip(published, labels, strict=True)):
+        if index is None:
+            problem = "no gold label" if value is None else "unknown label"
+            problems.append((ids[row], problem, "left out", _shorten(raw[columns[label]].iloc[row]), ""))
+    kept = [row for row, index in enumerate(labels) if index is not None]
+    if len(raw) and not kept:
+        expected = f" ({', '.join(label_names)})" if label_names else ""
+        raise errors.DataError(f"{where}: none of the {len(raw)} rows has a gold label{expected}.")
+    _list_replaced_characters(raw, columns, (first, second), ids, problems)
+    frame = pd.DataFrame({"id": ids, "premise": premises, "hypothesis": hypotheses}, dtype=object)
+    frame["label"] = [-1 if index is None else index for index in labels]
+    frame["usable_for_training"] = True
+    taken = {columns[name] for name in ("id", first, second, label) if name in columns}
+    frame = pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1)
+    return frame.iloc[kept].reset_index(drop=True), problems_frame(problems), tuple(label_names)
+
+
+def _columns_by_lower_name(raw: pd.DataFrame, where: str) -> dict[str, str]:
+    """Lower-case name → name as found; two columns that differ only by case are an error."""
+    columns = {}
+    for name in map(str, raw.columns):
+        if name.lower() in columns:
+            raise errors.DataError(
+                f"{where}: the columns {columns[name.lower()]!r} and {name!r} differ only by case; rename one of them."
+            )
+        columns[name.lower()] = name
+    return columns
+
+
+def _require(columns: dict[str, str], expected: Sequence[str], where: str) -> None:
+    missing = [name for name in expected if name not in columns]
+    if missing:
+        raise errors.DataError(
+            f"{where}: the column {', '.join(missing)} is missing; "
+            f"found {', '.join(columns.values()) or 'none'}, expected {', '.join(expected)}."
+        )
+
+
+def _is_missing(value) -> bool:
+    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
+
+
+def _is_empty(value) -> bool:
+    return _is_missing(value) or (isinstance(value, str) and not value.strip())
+
+
+def _is_scalar(value) -> bool:
+    return isinstance(value, (str, int, float, np.generic)) or _is_missing(value)
+
+
+def _clean(text: str) -> str:
+    """Half a character (a lone surrogate, which no file can hold) becomes U+FFFD; the length stays."""
+    return text if text.isascii() else LONE_SURROGATE.sub("\ufffd", text)
+
+
+def _texts(column: pd.Series, name: str, where: str) -> list[str]:
+    """Every cell as text, a missing one as ""; equal texts share one string object."""
+    seen: dict = {}
+    texts = []
+    for row, value in enumerate(column):
+        if not _is_scalar(value):
+            raise errors.DataError(f"{where}: the {name} of row {row + 1} is not text but {type(value).__name__}.")
+        text = "" if _is_missing(value) else str(value)
+        if text not in seen:
+            seen[text] = _clean(text)
+        texts.append(seen[text])
+    return texts
+
+
+def _list_replaced_characters(raw, columns, names: Sequence[str], ids: list[str], problems: list) -> None:
+    """List the rows in which a column's text had to be cleaned."""
+    for name in names:
+        for row, value in enumerate(raw[columns[name]]):
+            if isinstance(value, str) and not value.isascii() and LONE_SURROGATE.search(value):
+                problems.append((ids[row], "half a character", f"replaced by U+FFFD in {name}", "", ""))
+
+
+def _answer_cells(raw: pd.DataFrame, columns: dict[str, str], where: str) -> tuple[list, tuple[str, ...]]:
+    """One value of answers a row, and the (lower-case) columns that it came from."""
+    if "answers" in columns:
+        return list(raw[columns["answers"]]), ("answers",)
+    text = next((name for name in ("answer_text", "answer") if name in columns), None)
+    if text is None:
+        _require(columns, ("context", "question", "answers"), where)
+    flat = {"text": text, "answer_start": "answer_start", "answer_end": "answer_end"}
+    flat = {key: name for key, name in flat.items() if name in columns}
+    values = zip(*(raw[columns[name]] for name in flat.values()), strict=True)
+    return [_flat_answer(dict(zip(flat, cell, strict=True))) for cell in values], tuple(flat.values())
+
+
+def _flat_answer(cell: dict):
+    """The answer that a row's flat columns state, None if they state none; a whole answer object as it is."""
+    if not _is_scalar(cell["text"]):
+        return cell if "answer_start" in cell else cell["text"]
+    if _is_empty(cell["text"]) and _is_empty(cell.get("answer_start")):
+        return None
+    return cell
+
+
+def _read_all_answers(cells: list) -> tuple[list[dict], dict[int, str]]:
+    """All rows' answers in the canonical shape, and row → reason for those that cannot be read (left empty)."""
+    answers, unreadable = [], {}
+    for row, cell in enumerate(cells):
+        try:
+            answers.append(read_answers(cell))
+        except UnreadableAnswers as problem:
+            answers.append({"text": [], "answer_start": []})
+            unreadable[row] = str(problem)
+    return answers, unreadable
+
+
+def read_answers(cell) -> dict:
+    """One row's answers as {"text": [str], "answer_start": [int]}, with "answer_end" where it is stated.
+
+    Takes {text: [...], answer_start: [...]}, a list of dicts, a single dict, scalars in place of lists, a list of
+    texts, each also as JSON or as a Python literal in a string (numpy's `array(...)` included), and None.
+    A missing start or end becomes −1. Raises UnreadableAnswers.
+    """
+    value = _parsed(cell) if isinstance(cell, str) else cell
+    if _is_missing(value):
+        return {"text": [], "answer_start": []}
+    parts = [_answer_part(part) for part in _as_list(value)]
+    answers = {key: [item for part in parts for item in part[key]] for key in ("text", "answer_start")}
+    if any("answer_end" in part for part in parts):
+        ends = [part.get("answer_end", [MISSING_START] * len(part["text"])) for part in parts]
+        answers["answer_end"] = [end for part in ends for end in part]
+    return answers
+
+
+def _parsed(cell: str):
+    """What the text of a cell stands for; a JSON string is one answer text."""
+    if cell.strip() in ("", "None"):
+        return None
+    try:
+        return json.loads(cell)
+    except json.JSONDecodeError:
+        pass
+    try:
+        return ast.literal_eval(_NumpyLiterals().visit(ast.parse(cell.strip(), mode="eval")))
+    except (ValueError, SyntaxError, TypeError, RecursionError) as problem:
+        raise UnreadableAnswers("answers cannot be read") from problem
+
+
+class _NumpyLiterals(ast.NodeTransformer):
+    """`array([...], dtype=object)` and `nan`, as numpy and pandas write them into CSV cells, as plain literals."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        is_array = isinstance(node.func, ast.Name) and node.func.id == "array" and node.args
+        return node.args[0] if is_array else node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        return ast.Constant(None) if node.id == "nan" else node
+
+
+def _as_list(value) -> list:
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _answer_part(part) -> dict:
+    """One dict of answers, its fields lists or scalars, or one bare text."""
+    if isinstance(part, str) or part is None:
+        part = {"text": part}
+    if not isinstance(part, dict):
+        raise UnreadableAnswers("answers cannot be read")
+    fields = {str(key).lower(): value for key, value in part.items()}
+    if fields and "text" not in fields:
+        raise UnreadableAnswers("answers cannot be read")
+    stated = {
+        key: _as_list(fields[key])
+        for key in ("text", "answer_start", "answer_end")
+        if key in fields and not _is_missing(fields[key])
+    }
+    if not stated.get("text") and not stated.get("answer_start"):
+        return {"text": [], "answer_start": []}
+    texts = [_answer_text(value) for value in stated.get("text", [None])]
+    answers = {"text": texts, "answer_start": [MISSING_START] * len(texts)}
+    answers |= {key: [_offset(value) for value in values] for key, values in stated.items() if key != "text"}
+    if len({len(values) for values in answers.values()}) > 1:
+        raise UnreadableAnswers("answer lists differ in length")
+    return answers
+
+
+def _answer_text(value) -> str:
+    if not _is_scalar(value):
+        raise UnreadableAnswers("answers cannot be read")
+    return "" if _is_missing(value) else _clean(str(value))
+
+
+def _offset(value) -> int:
+    """A place in the context, in characters; −1 where none is stated."""
+    if _is_empty(value):
+        return MISSING_START
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
+        return int(value)
+    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value == value // 1:
+        return int(value)
+    raise UnreadableAnswers("answers cannot be read")
+
+
+def _without_impossible(raw, columns, answers: list[dict], ids: list[str], problems: list) -> list[dict]:
+    """Drop, and list, the answers of questions that SQuAD 2.0's `is_impossible` marks as having none."""
+    if "is_impossible" not in columns:
+        return answers
+    kept = []
+    for row, flag in enumerate(raw[columns["is_impossible"]]):
+        contradicts = str(flag).lower() in ("true", "1", "1.0") and answers[row]["text"]
+        if contradicts:
+            before = _shorten(answers[row]["text"])
+            problems.append((ids[row], "impossible question with answers", "answers dropped", before, ""))
+        kept.append({"text": [], "answer_start": []} if contradicts else answers[row])
+    return kept
+
+
+def _assign_ids(raw, columns, contents: list[tuple], problems: list, where: str) -> list[str]:
+    """An id for every row: its own where present and unique, else one made from its content (see content_ids)."""
+    own = [_own_id(value) for value in raw[columns["id"]]] if "id" in columns else [None] * len(raw)
+    counts = Counter(own)
+    if counts[None] == len(own):
+        logger.info("%s: the rows have no ids; they are made from their content.", where)
+    unique = {name for name, count in counts.items() if name is not None and count == 1}
+    ids, taken, repeats = [], set(unique), Counter()
+    for name, content in zip(own, contents, strict=True):
+        ids.append(name if name in unique else _content_id(content, taken, repeats))
+        if name not in unique and counts[None] < len(own):
+            problem = "missing id" if name is None else "duplicate id"
+            problems.append((ids[-1], problem, "id made from the content", name or "", ids[-1]))
+    return ids
+
+
+def _own_id(value) -> str | None:
+    """The row's id as text; a float without a fraction is the int that a reader made it of."""
+    if _is_empty(value) or not _is_scalar(value):
+        return None
+    if isinstance(value, (float, np.floating)) and value == value // 1:
+        return str(int(value))
+    return _clean(str(value))
+
+
+def _content_id(content: tuple, taken: set[str], repeats: Counter) -> str:
+    """16 hex digits of the SHA-256 of the content as JSON, then -1, -2 … for repeats in the order of rows.
+
+    `taken` (ids in use) and `repeats` (digest → next number) are brought up to date.
+    """
+    text = json.dumps(content, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()[:16]
+    name = None
+    while name is None or name in taken:
+        name = f"{digest}-{repeats[digest]}" if repeats[digest] else digest
+        repeats[digest] += 1
+    taken.add(name)
+    return name
+
+
+def _extras(raw: pd.DataFrame, taken: set[str], reserved: Iterable[str]) -> pd.DataFrame:
+    """The source's other columns that hold a scalar a row, in its order; empty and structured ones are dropped."""
+    kept = {}
+    for name in raw.columns:
+        values = [_clean(v) if isinstance(v, str) else None if _is_missing(v) else v for v in raw[name]]
+        useful = any(value is not None for value in values) and all(map(_is_scalar, values))
+        if useful and name and name not in taken and name not in reserved:
+            kept[name] = raw[name] if raw[name].dtype.kind in "biuf" else pd.Series(values, dtype=object)
+    return pd.DataFrame(kept, index=raw.index).reset_index(drop=True)
+
+
+def _published_label(value) -> int | str | None:
+    """The label as it stands, a number in text as the number; None for "no gold label" (−1, "-", empty)."""
+    if _is_empty(value) or not _is_scalar(value):
+        return None
+    text = str(value).strip()
+    if re.fullmatch(r"-?\d+(\.0+)?", text):
+        return None if int(float(text)) == -1 else int(float(text))
+    return None if text == "-" else text
+
+
+def _names_of_labels(published: list, where: str) -> tuple[str, ...]:
+    """Class names out of the labels that occur; see canonical_nli for their order."""
+    found = {value for value in published if value is not None}
+    if all(isinstance(value, int) for value in found):
+        n_classes = max(found, default=-1) + 1
+        names = [str(number) for number in range(min(n_classes, MOST_CLASSES + 1))]
+    else:
+        spellings = {str(value).casefold(): str(value) for value in sorted(found, key=str)}
+        of_nli = set(spellings) <= set(NLI_ORDER)
+        names = [name for name in NLI_ORDER if name in spellings] if of_nli else sorted(spellings.values())
+    if len(names) > MOST_CLASSES:
+        raise errors.DataError(
+            f"{where}: the labels need more than {MOST_CLASSES} classes ({_shorten(sorted(found, key=str))}); "
+            "are they class labels?"
+        )
+    return tuple(names)
+
+
+def _label_index(value: int | str | None, label_names: Sequence[str]) -> int | None:
+    """Where a published label stands among the names; None if it does not. Numbers are names before they are places."""
+    folded = [name.casefold() for name in label_names]
+    if str(value).casefold() in folded:
+        return folded.index(str(value).casefold()) if value is not None else None
+    named_by_numbers = any(name.isdigit() for name in folded)
+    is_place = isinstance(value, int) and 0 <= value < len(folded) and not named_by_numbers
+    return value if is_place else None
+
+
+def _shorten(value, length: int = 200) -> str:
+    text = " ".join(_clean(str(value)).split())
+    return text if len(text) <= length else text[: length - 1] + "…"

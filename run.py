@@ -1,0 +1,461 @@
+"""Train, evaluate and ablate an extractive-QA or NLI model with the Hugging Face Trainer.
+
+    python run.py --do_train --do_eval --dataset demo --model demo
+
+Reads: a data set (hub name, saved directory, or file), a model (hub name or directory).
+Writes into --output_dir: checkpoints, the final model and tokenizer, eval_metrics.json, eval_predictions.jsonl,
+data_problems.csv and, last, manifest.json.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import logging
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import helpers
+import outputs
+from errors import DataError, SuiteError, UsageError
+
+logger = logging.getLogger("run")
+
+OUTPUT_DIR = "./trainer_output"
+TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "logging_steps": 50, "save_strategy": "epoch"}
+MODEL = "google/electra-small-discriminator"
+MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
+QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
+EVAL_FILES = (outputs.EVAL_METRICS, outputs.EVAL_PREDICTIONS, outputs.NBEST_PREDICTIONS)
+EPILOG = """
+All of Transformers' TrainingArguments work here as well (--help_trainer lists them), among them --do_train, --do_eval,
+--output_dir DIR (default ./trainer_output), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
+--learning_rate X (5e-5), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
+--bf16, --report_to NAME. Two defaults differ from Transformers': --save_strategy epoch, --logging_steps 50.
+"""
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    return number
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1, both excluded."""
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{number} does not lie between 0 and 1")
+    return number
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of run.py's own options."""
+    parser = helpers.SentenceParser(
+        prog="run.py",
+        description="Train, evaluate and ablate an extractive-QA or NLI model.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--help_trainer", action="store_true", help="list all options of Transformers' TrainingArguments and exit")
+    add("--task", choices=("qa", "nli"), default="qa", help="extractive QA or natural language inference (default: qa)")
+    add(
+        "--dataset",
+        metavar="NAME",
+        help="hub name, name:subset, directory from save_to_disk, file (.json, .jsonl, .csv, "
+        ".parquet, each also .gz), or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)",
+    )
+    add("--eval_dataset", metavar="NAME", help="evaluate on another data set, given as for --dataset")
+    add("--train_split", metavar="SPLIT", default="train", help="split to train on (default: train)")
+    add("--eval_split", metavar="SPLIT", help="split to evaluate on (default: validation, validation_matched or dev)")
+    add(
+        "--validation_fraction",
+        metavar="X",
+        type=fraction,
+        help="hold out this share of the training rows for evaluation, "
+        "whole contexts at a time; between 0 and 1 (default: 0.1 where there is no split to evaluate on)",
+    )
+    add("--model", metavar="NAME", default=MODEL, help=f"hub name, model directory, or demo (default: {MODEL})")
+    add(
+        "--max_length",
+        metavar="N",
+        type=positive,
+        help=f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if that is smaller)",
+    )
+    add("--doc_stride", metavar="N", type=int, help=f"tokens that neighbouring windows share (default: {DOC_STRIDE})")
+    add(
+        "--max_answer_length",
+        metavar="N",
+        type=positive,
+        help="longest answer in tokens (default: the longest gold answer in the data)",
+    )
+    add("--n_best_size", metavar="N", type=positive, help=f"spans kept of each example (default: {N_BEST_SIZE})")
+    add(
+        "--null_score_threshold",
+        metavar="X",
+        type=float,
+        help="predict no answer when the null score exceeds the best "
+        f"span's by more than this many logits; higher answers more (default: {NULL_SCORE_THRESHOLD})",
+    )
+    add(
+        "--max_train_samples",
+        metavar="N",
+        type=positive,
+        help="train on this many rows, drawn with --seed (default: all)",
+    )
+    add(
+        "--max_eval_samples",
+        metavar="N",
+        type=positive,
+        help="evaluate on this many rows, drawn with --seed (default: all)",
+    )
+    add(
+        "--ablations",
+        choices=("none", "q_only", "p_only"),
+        default="none",
+        help="hide one side in training and evaluation: "
+        "q_only masks the context (nli: hypothesis only), p_only makes the question neutral (nli: premise only) (default: none)",
+    )
+    add(
+        "--save_nbest",
+        action="store_true",
+        help=f"also write {outputs.NBEST_PREDICTIONS}, the best spans of each example",
+    )
+    add(
+        "--strict_data",
+        action="store_true",
+        help="stop when the data have any problem instead of mending or leaving out rows",
+    )
+    add("--overwrite_output_dir", action="store_true", help="write again into a directory that holds a run")
+    add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]):
+    """Own options (Namespace) and TrainingArguments; a UsageError for everything that cannot be done as asked."""
+    options, rest = build_parser().parse_known_args(argv)
+    if options.help_trainer:
+        trainer_parser().print_help()
+        raise SystemExit(0)
+    if not any(flag.startswith("--do") for flag in rest):
+        raise UsageError("nothing to do: pass --do_train to train, --do_eval to evaluate, or both.")
+    training_args = parse_training_arguments(rest + ["--use_cpu"] * options.no_cuda)
+    check_options(options, training_args)
+    return options, training_args
+
+
+def trainer_parser() -> argparse.ArgumentParser:
+    """Transformers' own parser of TrainingArguments with this script's defaults."""
+    from transformers import HfArgumentParser, TrainingArguments
+
+    parser = HfArgumentParser(TrainingArguments, prog="run.py", allow_abbrev=False)
+    parser.set_defaults(**TRAINER_DEFAULTS)
+    parser.error = helpers.usage_error
+    return parser
+
+
+def parse_training_arguments(argv: Sequence[str]):
+    """Parse TrainingArguments; a flag that nobody knows is named with the nearest one that exists.
+
+    Raises:
+        UsageError: an unknown flag, a value of the wrong type, or arguments that contradict each other.
+    """
+    parser = trainer_parser()
+    unknown = parser.parse_known_args(list(argv))[1]
+    if unknown:
+        flags = [flag for own in (parser, build_parser()) for action in own._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; python run.py --help and --help_trainer list the options."
+        raise UsageError(f"unknown argument {unknown[0]}{hint}")
+    try:
+        return parser.parse_args_into_dataclasses(list(argv), look_for_args_file=False)[0]
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"the training arguments do not fit together: {helpers.first_line(error)}.") from error
+
+
+def check_options(options: argparse.Namespace, training_args) -> None:
+    """Refuse, with a UsageError, every option that could not act."""
+    given = {name for name in QA_ONLY if getattr(options, name) not in (None, False)}
+    trains, evaluates = training_args.do_train, training_args.do_eval
+    for refused, sentence in (
+        (not trains and not evaluates, "nothing to do: pass --do_train to train, --do_eval to evaluate, or both."),
+        (training_args.do_predict, "--do_predict is not offered: pass --do_eval with --eval_dataset instead."),
+        (options.task == "nli" and given, f"--{min(given, default='')} is for --task qa: leave it out."),
+        (options.eval_dataset and not evaluates, "--eval_dataset needs --do_eval: add it."),
+        (options.eval_split and not evaluates, "--eval_split needs --do_eval: add it."),
+        (options.max_eval_samples and not evaluates, "--max_eval_samples needs --do_eval: add it."),
+        (options.save_nbest and not evaluates, "--save_nbest needs --do_eval: add it."),
+        (options.max_train_samples and not trains, "--max_train_samples needs --do_train: add it."),
+        (training_args.resume_from_checkpoint and not trains, "--resume_from_checkpoint needs --do_train: add it."),
+        (
+            options.validation_fraction and (options.eval_dataset or options.eval_split),
+            "--validation_fraction holds out training rows, so it does not go with --eval_dataset or --eval_split.",
+        ),
+        (options.doc_stride is not None and options.doc_stride < 0, "--doc_stride must be at least 0 tokens."),
+        (training_args.label_smoothing_factor, "--label_smoothing_factor is not offered: leave it out."),
+    ):
+        if refused:
+            raise UsageError(sentence)
+
+
+def check_output_dir(options: argparse.Namespace, training_args) -> None:
+    """Refuse a directory that holds a run, unless it is to be overwritten or resumed.
+
+    Raises:
+        UsageError: a finished run, or checkpoints that a new run would mix with.
+    """
+    directory = Path(training_args.output_dir)
+    if options.overwrite_output_dir:
+        return
+    if outputs.has_manifest(directory):
+        raise UsageError(
+            f"{directory} holds a finished run: choose another --output_dir, or pass --overwrite_output_dir to replace it."
+        )
+    if training_args.do_train and not training_args.resume_from_checkpoint and checkpoints(directory):
+        raise UsageError(
+            f"{directory} holds checkpoints of an unfinished run: pass --resume_from_checkpoint last to go on, "
+            "or --overwrite_output_dir to start again."
+        )
+
+
+def checkpoints(directory: Path) -> list[Path]:
+    """The complete checkpoints of a directory, oldest first."""
+    found = [path.parent for path in directory.glob("checkpoint-*/trainer_state.json")]
+    return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
+
+
+def checkpoint_to_resume(training_args) -> str | None:
+    """The checkpoint that `--resume_from_checkpoint` means: a directory, or "last" (also "True") for the newest one.
+
+    Raises:
+        DataError: there is no such checkpoint.
+    """
+    asked = training_args.resume_from_checkpoint
+    if not asked or str(asked).lower() == "false":
+        return None
+    if str(asked).lower() in {"last", "true"}:
+        found = checkpoints(Path(training_args.output_dir))
+        if not found:
+            raise DataError(
+                f"{training_args.output_dir} holds no complete checkpoint to resume from: start without the flag."
+            )
+        return str(found[-1])
+    if not (Path(asked) / "trainer_state.json").is_file():
+        raise DataError(f"--resume_from_checkpoint {asked}: there is no complete checkpoint there.")
+    return str(asked)
+
+
+def clear_earlier_run(options: argparse.Namespace, training_args) -> None:
+    """Remove what this run is going to write again, the manifest first; checkpoints only when training starts anew."""
+    directory = Path(training_args.output_dir)
+    if not options.overwrite_output_dir or not helpers.is_first_process():
+        return
+    outputs.remove_outputs(directory, (*EVAL_FILES, outputs.DATA_PROBLEMS))
+    if training_args.do_train and not training_args.resume_from_checkpoint:
+        for checkpoint in directory.glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)
+
+
+def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
+    """(windows by purpose, evaluation or None, resolved settings) for QA; `data` as from `load_data`."""
+    from evaluation import QaEvaluation
+    from windows import QaWindows
+
+    doc_stride = DOC_STRIDE if options.doc_stride is None else options.doc_stride
+    windows = {
+        purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations)
+        for purpose, part in data.items()
+    }
+    longest = max(1, *(int(part.gold_lengths.max()) for part in windows.values()))
+    allow_no_answer = any(part.n_unanswerable > 0 for part in data.values())
+    if options.null_score_threshold is not None and not allow_no_answer:
+        raise UsageError("--null_score_threshold cannot act, these data have no unanswerable questions: leave it out.")
+    search = {
+        "max_answer_length": options.max_answer_length or longest,
+        "n_best": options.n_best_size or N_BEST_SIZE,
+        "allow_no_answer": allow_no_answer,
+        "null_score_threshold": options.null_score_threshold or NULL_SCORE_THRESHOLD,
+    }
+    logger.info("Answers of up to %d tokens (longest gold answer: %d).", search["max_answer_length"], longest)
+    evaluation = QaEvaluation(data["eval"].frame, windows["eval"], seed=seed, **search) if "eval" in data else None
+    return windows, evaluation, {"max_length": max_length, "doc_stride": doc_stride, **search}
+
+
+def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
+    """(pairs by purpose, evaluation or None, resolved settings) for NLI; `data` as from `load_data`."""
+    from evaluation import NliEvaluation
+    from windows import NliPairs
+
+    pairs = {purpose: NliPairs(part.frame, tokenizer, max_length, options.ablations) for purpose, part in data.items()}
+    evaluation = NliEvaluation(data["eval"].frame, data["eval"].label_names, seed=seed) if "eval" in data else None
+    return pairs, evaluation, {"max_length": max_length}
+
+
+def build_trainer(options: argparse.Namespace, training_args, data: dict):
+    """Load model and tokenizer, tokenise the data, and return (trainer, resolved settings, problems only tokens show)."""
+    from transformers import set_seed
+
+    from examples import fit_labels
+    from training import NliTrainer, QaTrainer
+    from windows import PadCollator
+
+    path = helpers.model_path(options.model)
+    config, tokenizer = helpers.load_config(path), helpers.load_tokenizer(path)
+    max_length = helpers.resolve_max_length(options.max_length, MAX_LENGTH, helpers.window_limit(config, tokenizer))
+    if options.task == "nli":
+        data = fit_labels(config, data)
+    prepare, trainer_class = (prepare_qa, QaTrainer) if options.task == "qa" else (prepare_nli, NliTrainer)
+    features, evaluation, settings = prepare(options, data, tokenizer, max_length, training_args.seed)
+    list_problems(options, training_args, data, features)
+    set_seed(training_args.seed)
+    model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
+    training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
+    trainer = trainer_class(
+        model=model,
+        args=training_args,
+        train_dataset=features.get("train"),
+        eval_dataset=features.get("eval"),
+        processing_class=tokenizer,
+        data_collator=PadCollator(tokenizer),
+        evaluation=evaluation,
+    )
+    return trainer, settings
+
+
+def list_problems(options: argparse.Namespace, training_args, data: dict, features: dict) -> None:
+    """Write data_problems.csv, those that only tokens show included; stop here if the data are to be strict.
+
+    Raises:
+        DataError: `--strict_data` and there is a problem.
+    """
+    import pandas as pd
+
+    found = [part.problems for part in data.values()]
+    for purpose, part in data.items():
+        rows = features[purpose].problems(options.max_answer_length) if options.task == "qa" else []
+        columns = [name for name in outputs.PROBLEM_COLUMNS if name != "split"]
+        listed = [(part.frame["id"].iloc[row], *problem) for row, *problem in rows]
+        found.append(pd.DataFrame(listed, columns=columns).assign(split=part.split))
+    problems = pd.concat(found, ignore_index=True)
+    path = Path(training_args.output_dir) / outputs.DATA_PROBLEMS
+    if helpers.is_first_process():
+        outputs.write_csv(path, problems[outputs.PROBLEM_COLUMNS])
+    if options.strict_data and len(problems):
+        raise DataError(
+            f"--strict_data: the data have {len(problems)} problems, listed in {path}; mend them or leave the flag out."
+        )
+
+
+def train_model(trainer, checkpoint: str | None) -> None:
+    """Train, then save the model, the tokenizer and the trainer's state.
+
+    Raises:
+        DataError: the device's memory does not hold a batch.
+        KeyboardInterrupt: with the last checkpoint in its message.
+    """
+    import torch
+
+    directory = Path(trainer.args.output_dir)
+    try:
+        trainer.train(resume_from_checkpoint=checkpoint)
+    except torch.OutOfMemoryError as error:
+        raise DataError(out_of_memory("train")) from error
+    except KeyboardInterrupt as error:
+        found = checkpoints(directory)
+        kept = (
+            f"the last checkpoint is {found[-1]}; go on with --resume_from_checkpoint last"
+            if found
+            else "no checkpoint yet"
+        )
+        raise KeyboardInterrupt(f"Stopped by Ctrl-C: {kept}.") from error
+    trainer.save_model()
+    trainer.save_state()
+
+
+def out_of_memory(purpose: str) -> str:
+    """One sentence for a full GPU, with the two flags that help."""
+    return (
+        f"the GPU's memory is full: lower --per_device_{purpose}_batch_size"
+        + (" (and raise --gradient_accumulation_steps to keep the step's size)" if purpose == "train" else "")
+        + " or --max_length."
+    )
+
+
+def evaluate_model(options: argparse.Namespace, trainer) -> dict:
+    """Evaluate, write figures and predictions from the first process, and return the figures.
+
+    Raises:
+        DataError: the device's memory does not hold a batch.
+    """
+    import torch
+
+    try:
+        figures = trainer.evaluate()
+    except torch.OutOfMemoryError as error:
+        raise DataError(out_of_memory("eval")) from error
+    if trainer.is_world_process_zero():
+        directory, evaluation = Path(trainer.args.output_dir), trainer.evaluation
+        outputs.write_jsonl(directory / outputs.EVAL_PREDICTIONS, evaluation.predictions())
+        if options.save_nbest:
+            outputs.write_jsonl(directory / outputs.NBEST_PREDICTIONS, evaluation.nbest_predictions())
+        outputs.write_json(directory / outputs.EVAL_METRICS, figures | evaluation.tables())
+    return figures
+
+
+def write_manifest(options: argparse.Namespace, training_args, data: dict, settings: dict) -> None:
+    """Close the run."""
+    described = {
+        purpose: {
+            "dataset": part.name,
+            "split": part.split,
+            "held_out": part.held_out,
+            "n_rows": len(part.frame),
+            "ids_sha256": outputs.ids_hash(part.frame["id"]),
+        }
+        for purpose, part in data.items()
+    }
+    fields = {
+        "script": "run.py",
+        "task": options.task,
+        "model": options.model,
+        "ablations": options.ablations,
+        "seed": training_args.seed,
+        "data": described,
+        "settings": settings,
+        "arguments": vars(options),
+        "training_arguments": training_args.to_dict(),
+    }
+    made_from = [Path(options.model)] if Path(options.model).is_dir() else []
+    outputs.write_manifest(Path(training_args.output_dir), fields, made_from)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, load, train, evaluate, save."""
+    options, training_args = parse_arguments(argv)
+    check_output_dir(options, training_args)
+    from accelerate import PartialState
+
+    from examples import load_data
+
+    checkpoint = checkpoint_to_resume(training_args)
+    data = load_data(options, training_args)
+    clear_earlier_run(options, training_args)
+    trainer, settings = build_trainer(options, training_args, data)
+    if training_args.do_train:
+        train_model(trainer, checkpoint)
+    if training_args.do_eval:
+        figures = evaluate_model(options, trainer)
+    if trainer.is_world_process_zero():
+        write_manifest(options, training_args, data, settings)
+        if training_args.do_eval:
+            print(trainer.evaluation.headline(figures))
+        logger.info("Everything is in %s.", training_args.output_dir)
+    PartialState().destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(helpers.run_script(main))

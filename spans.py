@@ -1,0 +1,122 @@
+"""Span search: the best answer spans of every window on the device, folded over windows into the best of every example."""
+
+import numpy as np
+import torch
+
+NO_SPAN = -1
+
+
+def span_logits(logits: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """Start or end logits in float32 with padding masked out, so that a batch's other rows never enter a softmax."""
+    return logits.float().masked_fill(attention_mask == 0, torch.finfo(torch.float32).min)
+
+
+def search_spans(
+    start_logits: torch.Tensor,
+    end_logits: torch.Tensor,
+    context_start: torch.Tensor,
+    context_end: torch.Tensor,
+    max_answer_length: int,
+    n_best: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The `n_best` spans with the highest start + end logit in every window, exactly.
+
+    A span is valid when it lies inside the context, start <= end, and it has at most `max_answer_length` tokens. The
+    usual recipe looks only at pairs of the `n_best` starts and the `n_best` ends and can miss the best valid span.
+    Here the `n_best` starts with the best attainable sum are kept (each of the `n_best` best spans begins at one of
+    them), and all their ends are compared.
+
+    Args:
+        start_logits, end_logits: float32 [batch, length].
+        context_start, context_end: int64 [batch], the context's first position and one past its last.
+        max_answer_length: tokens, at least 1.
+        n_best: spans to keep, at least 1.
+
+    Returns:
+        scores (float32), starts and ends (int64, positions in the window, both inclusive), each [batch, n_best],
+        best first. Where a window has fewer valid spans the score is -inf and the positions are -1.
+    """
+    length = start_logits.shape[1]
+    positions = torch.arange(length, device=start_logits.device)
+    outside = (positions < context_start[:, None]) | (positions >= context_end[:, None])
+    starts = start_logits.masked_fill(outside, -torch.inf)
+    ends = end_logits.masked_fill(outside, -torch.inf)
+    reach = min(max_answer_length, length)
+    ends = torch.nn.functional.pad(ends, (0, reach - 1), value=-torch.inf)
+    best_end = torch.nn.functional.max_pool1d(ends[:, None], reach, stride=1)[:, 0]
+    best_starts = torch.topk(starts + best_end, min(n_best, length), dim=1).indices
+    candidate_ends = best_starts[:, :, None] + torch.arange(reach, device=starts.device)
+    end_scores = torch.gather(ends, 1, candidate_ends.flatten(1)).view(candidate_ends.shape)
+    scores = (torch.gather(starts, 1, best_starts)[:, :, None] + end_scores).flatten(1)
+    top = torch.topk(scores, min(n_best, scores.shape[1]), dim=1)
+    found_starts = torch.gather(best_starts, 1, top.indices // reach)
+    found_ends = found_starts + top.indices % reach
+    invalid = top.values == -torch.inf
+    short = n_best - top.values.shape[1]
+    return (
+        torch.nn.functional.pad(top.values, (0, short), value=-torch.inf),
+        torch.nn.functional.pad(found_starts.masked_fill(invalid, NO_SPAN), (0, short), value=NO_SPAN),
+        torch.nn.functional.pad(found_ends.masked_fill(invalid, NO_SPAN), (0, short), value=NO_SPAN),
+    )
+
+
+def keep_best(candidates: dict[str, np.ndarray], n_best: int) -> dict[str, np.ndarray]:
+    """Keep the `n_best` different spans of every example, best first.
+
+    Args:
+        candidates: parallel arrays `example`, `score`, `start`, `end` [n]; the same span of an example may come from
+            several windows and counts once, with its best score. Ties go to the span that starts, then ends, earlier.
+        n_best: spans to keep of each example.
+
+    Returns:
+        The same arrays, sorted by example and then by score, best first.
+    """
+    example, score, start, end = (candidates[key] for key in ("example", "score", "start", "end"))
+    order = np.lexsort((-score, end, start, example))
+    same = np.zeros(len(order), dtype=bool)
+    same[1:] = np.all([np.diff(key[order]) == 0 for key in (example, start, end)], axis=0)
+    order = order[~same]
+    order = order[np.lexsort((end[order], start[order], -score[order], example[order]))]
+    _, first, counts = np.unique(example[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(first, counts)
+    order = order[rank < n_best]
+    return {key: values[order] for key, values in candidates.items()}
+
+
+class SpanCollector:
+    """Gathers the candidates of windows in any order, repeats included, and keeps the best spans of every example.
+
+    Memory grows with examples x n_best: candidates are folded whenever more than `fold_at` are waiting.
+
+    Attributes:
+        null_scores: float64 [n_examples], the lowest start + end logit of the classifier token over the windows.
+        losses: float64 [n_windows], NaN for a window that has not come yet.
+    """
+
+    def __init__(self, windows, n_best: int, fold_at: int = 200_000):
+        self.windows, self.n_best, self.fold_at = windows, n_best, fold_at
+        self.null_scores = np.full(windows.n_examples, np.inf)
+        self.losses = np.full(len(windows), np.nan)
+        self.n_waiting = 0
+        self.parts: list[dict[str, np.ndarray]] = []
+
+    def add(self, rows: np.ndarray, losses: np.ndarray, null_scores: np.ndarray, found: tuple[np.ndarray, ...]) -> None:
+        """Take a batch: window rows [b], losses [b], null scores [b] and (scores, starts, ends) [b, n_best]."""
+        self.losses[rows] = losses
+        np.minimum.at(self.null_scores, self.windows.example[rows], null_scores)
+        scores, starts, ends = found
+        valid = starts != NO_SPAN
+        window = np.broadcast_to(rows[:, None], starts.shape)[valid]
+        char_starts, char_ends = self.windows.char_spans(window, starts[valid], ends[valid])
+        part = {"example": self.windows.example[window], "score": scores[valid], "start": char_starts, "end": char_ends}
+        self.parts.append(part)
+        self.n_waiting += len(window)
+        if self.n_waiting > self.fold_at:
+            self.fold()
+
+    def fold(self) -> dict[str, np.ndarray]:
+        """Merge everything that came so far; returns the arrays of `keep_best`."""
+        merged = {key: np.concatenate([part[key] for part in self.parts]) for key in self.parts[0]}
+        self.parts = [keep_best(merged, self.n_best)]
+        self.n_waiting = 0
+        return self.parts[0]

@@ -1,0 +1,146 @@
+"""The Trainer of the suite: padding-free probabilities, a loss for every row, evaluation that no order of work changes."""
+
+import itertools
+import logging
+import time
+
+import torch
+from tqdm import tqdm
+from transformers import ProgressCallback, Trainer
+from transformers.trainer_callback import PrinterCallback
+
+from spans import span_logits
+
+logger = logging.getLogger(__name__)
+
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class ExampleTrainer(Trainer):
+    """Trainer whose loss is computed row by row and whose evaluation is placed by row number.
+
+    The loss of an optimizer step is the mean over all rows of the step, over micro-batches and processes alike, so that
+    gradient accumulation only changes the order of work. Subclasses say what a row's loss is.
+    """
+
+    def __init__(self, *, evaluation=None, examples_per_row: float = 1.0, **kwargs):
+        """`evaluation`: a QaEvaluation or NliEvaluation over `eval_dataset`; `examples_per_row` scales the speed shown."""
+        super().__init__(**kwargs)
+        self.evaluation = evaluation
+        self.model_accepts_loss_kwargs = True  # the step's row count reaches compute_loss, which divides by it
+        self.remove_callback(PrinterCallback)
+        if self.pop_callback(ProgressCallback) is not None:
+            self.add_callback(ProgressLine(examples_per_row))
+
+    def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Loss of every row, float32 [batch]."""
+        raise NotImplementedError
+
+    def forward(self, model, inputs: dict[str, torch.Tensor]):
+        """The model's outputs for a batch; what is not a model input (labels, row numbers) stays outside."""
+        return model(**{key: inputs[key] for key in MODEL_INPUTS if key in inputs})
+
+    def get_batch_samples(self, epoch_iterator, num_batches: int, device):
+        """The micro-batches of one optimizer step and the number of their rows on all processes."""
+        batches = list(itertools.islice(epoch_iterator, num_batches))
+        n_rows = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
+        if self.args.world_size > 1:
+            n_rows = self.accelerator.gather(n_rows).sum()
+        return batches, n_rows
+
+    def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
+        """Sum of the row losses over the number of rows in the optimizer step (on all processes)."""
+        outputs = self.forward(model, inputs)
+        losses = self.row_losses(outputs, inputs)
+        if num_items_in_batch is None:
+            loss = losses.mean()
+        else:
+            loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
+        return (loss, outputs) if return_outputs else loss
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        """As in Trainer, but no evaluation row is ever dropped to fill batches."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            return super().get_eval_dataloader(eval_dataset)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Evaluate a batch; only the few numbers that the evaluation keeps leave the device."""
+        inputs = self._prepare_inputs(inputs)
+        with torch.no_grad(), self.compute_loss_context_manager():
+            outputs = self.forward(model, inputs)
+            losses = self.row_losses(outputs, inputs)
+            reduced = self.evaluation.reduce(outputs, inputs, losses)
+        gathered = self.accelerator.gather(tuple(part.contiguous() for part in reduced))
+        self.evaluation.add(*(part.cpu().numpy() for part in gathered))
+        return losses.mean(), None, None
+
+    def evaluation_loop(
+        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
+    ):
+        """As in Trainer, with the figures of the evaluation over all rows, each counted once."""
+        self.evaluation.start()
+        output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
+        figures = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluation.finish().items()}
+        output.metrics.update(figures)
+        return output
+
+
+class QaTrainer(ExampleTrainer):
+    """Extractive question answering: the mean of start and end cross-entropy over the tokens that are not padding."""
+
+    def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Loss of every window, float32 [batch]."""
+        mask = inputs["attention_mask"]
+        loss = torch.nn.functional.cross_entropy
+        start = loss(span_logits(outputs["start_logits"], mask), inputs["start_positions"], reduction="none")
+        end = loss(span_logits(outputs["end_logits"], mask), inputs["end_positions"], reduction="none")
+        return (start + end) / 2
+
+
+class NliTrainer(ExampleTrainer):
+    """Natural language inference: cross-entropy of the gold label."""
+
+    def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Loss of every row, float32 [batch]."""
+        return torch.nn.functional.cross_entropy(outputs["logits"].float(), inputs["labels"], reduction="none")
+
+
+class ProgressLine(ProgressCallback):
+    """Progress bars on stderr and one line a log step, with examples per second since the last one."""
+
+    def __init__(self, examples_per_row: float):
+        super().__init__()
+        self.examples_per_row = examples_per_row
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Start the clock and the bar."""
+        super().on_train_begin(args, state, control, **kwargs)
+        self.clock, self.steps = time.perf_counter(), state.global_step
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        """Close the bar; evaluation does not count as training time."""
+        super().on_evaluate(args, state, control, **kwargs)
+        self.clock, self.steps = time.perf_counter(), state.global_step
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Write one line through tqdm, which keeps the bar below it."""
+        if not state.is_world_process_zero or "loss" not in logs:
+            return
+        now = time.perf_counter()
+        rows = (
+            (state.global_step - self.steps)
+            * state.train_batch_size
+            * args.gradient_accumulation_steps
+            * args.world_size
+        )
+        speed = rows * self.examples_per_row / (now - self.clock)
+        self.clock, self.steps = now, state.global_step
+        line = (
+            f"step {state.global_step}/{state.max_steps}  epoch {logs['epoch']:.2f}  loss {logs['loss']:.4f}  "
+            f"learning rate {logs['learning_rate']:.2e}  {speed:.1f} examples/s"
+        )
+        with tqdm.external_write_mode():
+            logger.info(line)

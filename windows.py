@@ -1,0 +1,386 @@
+"""Windows: contexts tokenised once, cut to the model's length, kept ragged and put together when they are asked for."""
+
+import dataclasses
+import logging
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from errors import DataError, UsageError
+
+logger = logging.getLogger(__name__)
+
+NEUTRAL_QUESTION = "What does the text say?"
+TOKENIZE_BATCH = 1000
+NOT_FOUND = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class PairTemplate:
+    """The special tokens that a tokenizer puts around a question and a context: prefix, question, middle, context, suffix.
+
+    The arrays `prefix`, `middle` and `suffix` hold token ids; the `_type` fields the token type of each part.
+    `cls_index` is the position of the classifier token, which stands for "no answer".
+    """
+
+    prefix: np.ndarray
+    middle: np.ndarray
+    suffix: np.ndarray
+    question_type: int
+    context_type: int
+    prefix_types: np.ndarray
+    middle_types: np.ndarray
+    suffix_types: np.ndarray
+    cls_index: int
+
+    @property
+    def n_special(self) -> int:
+        """How many special tokens a window carries."""
+        return len(self.prefix) + len(self.middle) + len(self.suffix)
+
+
+def pair_template(tokenizer) -> PairTemplate:
+    """Read the pair template off one encoded pair.
+
+    Raises:
+        DataError: the tokenizer is not a fast one, or has no classifier token at the start of a pair.
+    """
+    if not tokenizer.is_fast:
+        raise DataError(
+            f"{tokenizer.name_or_path} has no fast tokenizer (tokenizer.json): choose a --model that has one."
+        )
+    encoding = tokenizer("a", "b", return_token_type_ids=True)
+    sides = np.array([-1 if side is None else side for side in encoding.sequence_ids()])
+    ids = np.array(encoding["input_ids"], dtype=np.int64)
+    types = np.array(encoding["token_type_ids"], dtype=np.int64)
+    question, context = np.flatnonzero(sides == 0), np.flatnonzero(sides == 1)
+    parts = slice(0, question[0]), slice(question[-1] + 1, context[0]), slice(context[-1] + 1, len(ids))
+    cls_positions = np.flatnonzero(ids[parts[0]] == tokenizer.cls_token_id)
+    if len(cls_positions) == 0:
+        raise DataError(
+            f"{tokenizer.name_or_path} does not begin a pair with a classifier token ([CLS]), which stands for 'no answer': "
+            "choose an encoder such as ELECTRA, BERT, RoBERTa or DeBERTa for --model."
+        )
+    return PairTemplate(
+        *(ids[part] for part in parts),
+        int(types[question[0]]),
+        int(types[context[0]]),
+        *(types[part] for part in parts),
+        int(cls_positions[0]),
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths in one flat array: row i is `flat[offsets[i]:offsets[i + 1]]`."""
+
+    flat: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[int]]) -> "Ragged":
+        """Pack lists of integers into int32 arrays."""
+        lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        flat = np.fromiter((item for row in rows for item in row), dtype=np.int32, count=int(offsets[-1]))
+        return cls(flat, offsets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of every row, int64 [n_rows]."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.flat[self.offsets[row] : self.offsets[row + 1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizedContexts:
+    """Every distinct context, tokenised once without special tokens.
+
+    `token_ids`, `char_starts` and `char_ends` are parallel flat arrays; context c's tokens stand at
+    `offsets[c]:offsets[c + 1]`. Character ends are exclusive.
+    """
+
+    token_ids: np.ndarray
+    char_starts: np.ndarray
+    char_ends: np.ndarray
+    offsets: np.ndarray
+
+
+def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
+    """Tokenise distinct contexts in batches, keeping ids and character offsets as flat int32 arrays."""
+    ids, spans, lengths = [], [], []
+    batches = range(0, len(contexts), TOKENIZE_BATCH)
+    for begin in tqdm(batches, desc="Tokenising contexts", unit="batch", disable=len(batches) < 3, leave=False):
+        batch = tokenizer(
+            list(contexts[begin : begin + TOKENIZE_BATCH]),
+            add_special_tokens=False,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            verbose=False,
+        )
+        for row_ids, row_spans in zip(batch["input_ids"], batch["offset_mapping"], strict=True):
+            ids.append(np.array(row_ids, dtype=np.int32))
+            spans.append(np.array(row_spans, dtype=np.int32).reshape(-1, 2))
+            lengths.append(len(row_ids))
+    char_spans = np.concatenate(spans) if spans else np.empty((0, 2), dtype=np.int32)
+    return TokenizedContexts(
+        np.concatenate(ids) if ids else np.empty(0, dtype=np.int32),
+        np.ascontiguousarray(char_spans[:, 0]),
+        np.ascontiguousarray(char_spans[:, 1]),
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+    )
+
+
+def tokenize_texts(tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text without special tokens; equal texts are tokenised once."""
+    distinct = list(dict.fromkeys(texts))
+    if not distinct:
+        return []
+    encoded = tokenizer(distinct, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    by_text = dict(zip(distinct, encoded, strict=True))
+    return [by_text[text] for text in texts]
+
+
+def gold_char_spans(answers: Iterable[dict]) -> np.ndarray:
+    """The first gold span of every example without the white space at its edges, int64 [n, 2].
+
+    A row is (start, exclusive end) in characters of the context, or (-1, -1) for an unanswerable example or a gold
+    answer that does not stand in the context.
+    """
+    spans = []
+    for answer in answers:
+        start = answer["answer_start"][0] if answer["text"] else NOT_FOUND
+        text = answer["text"][0] if answer["text"] else ""
+        if start < 0 or not text.strip():
+            spans.append((NOT_FOUND, NOT_FOUND))
+            continue
+        start += len(text) - len(text.lstrip())
+        spans.append((start, start + len(text.strip())))
+    return np.array(spans, dtype=np.int64).reshape(-1, 2)
+
+
+def gold_token_spans(contexts: TokenizedContexts, context_rows: np.ndarray, char_spans: np.ndarray) -> np.ndarray:
+    """Token span of every gold answer by one array search over all contexts, int64 [n, 2], both ends inclusive.
+
+    The start is the last token that begins at or before the answer's first character, the end the first token that
+    reaches its last one (as in Transformers' question-answering example). Positions count from the context's first
+    token; (-1, -1) where there is no gold span or no token reaches it.
+    """
+    stride = np.int64(2) ** 32
+    token_context = np.repeat(np.arange(len(contexts.offsets) - 1, dtype=np.int64), np.diff(contexts.offsets))
+    base = context_rows.astype(np.int64) * stride
+    first = contexts.offsets[context_rows]
+    starts = np.searchsorted(token_context * stride + contexts.char_starts, base + char_spans[:, 0], side="right") - 1
+    ends = np.searchsorted(token_context * stride + contexts.char_ends, base + char_spans[:, 1], side="left")
+    spans = np.stack([starts - first, ends - first], axis=1)
+    n_tokens = np.diff(contexts.offsets)[context_rows]
+    spans[(char_spans[:, 0] == NOT_FOUND) | (spans[:, 0] < 0) | (spans[:, 1] >= n_tokens)] = NOT_FOUND
+    return spans
+
+
+class QaWindows(torch.utils.data.Dataset):
+    """The windows of a QA frame; item i is a dict of unpadded arrays, put together from the shared context tokens.
+
+    Attributes, one entry per window unless said otherwise:
+        example: row of the frame that the window belongs to.
+        first, last: the window's context tokens, counted in the context (last is exclusive).
+        start_positions, end_positions: gold labels as positions in the window; the classifier token where the window
+            does not hold the whole gold span.
+        has_gold: whether the window holds the whole gold span (for an unanswerable example: every window).
+        gold_lengths: tokens in each example's gold span, 0 where there is none (one entry per example).
+    """
+
+    def __init__(self, frame, tokenizer, max_length: int, doc_stride: int, ablation: str = "none"):
+        """Tokenise `frame` (canonical QA frame) into windows of at most `max_length` tokens overlapping by `doc_stride`.
+
+        Raises:
+            UsageError: `doc_stride` leaves no room in `max_length`, or the tokenizer has no mask token for q_only.
+        """
+        self.template = pair_template(tokenizer)
+        self.context_id = context_mask_id(tokenizer, ablation)
+        self.use_token_types = "token_type_ids" in tokenizer.model_input_names
+        self.n_examples = len(frame)
+        codes, distinct = factorize(frame["context"])
+        self.context_rows = codes
+        self.contexts = tokenize_contexts(tokenizer, distinct)
+        questions = [NEUTRAL_QUESTION] * len(frame) if ablation == "p_only" else [q.lstrip() for q in frame["question"]]
+        room = max_length - self.template.n_special
+        self.questions, self.cut_questions = fit_questions(tokenize_texts(tokenizer, questions), room, doc_stride)
+        self._cut_windows(room, doc_stride)
+        self._label_windows(frame["answers"])
+
+    def _cut_windows(self, room: int, doc_stride: int) -> None:
+        n_tokens = np.diff(self.contexts.offsets)[self.context_rows]
+        capacity = room - self.questions.lengths
+        step = capacity - doc_stride
+        n_windows = 1 + np.maximum(0, -(-(n_tokens - capacity) // step))
+        self.example = np.repeat(np.arange(self.n_examples), n_windows)
+        ordinal = np.arange(len(self.example)) - np.repeat(np.cumsum(n_windows) - n_windows, n_windows)
+        self.first = ordinal * step[self.example]
+        self.last = np.minimum(self.first + capacity[self.example], n_tokens[self.example])
+
+    def _label_windows(self, answers) -> None:
+        spans = gold_token_spans(self.contexts, self.context_rows, gold_char_spans(answers))
+        unanswerable = np.fromiter((not answer["text"] for answer in answers), dtype=bool, count=self.n_examples)
+        self.gold_lengths = np.where(spans[:, 0] == NOT_FOUND, 0, spans[:, 1] - spans[:, 0] + 1)
+        start, end = spans[self.example, 0], spans[self.example, 1]
+        holds_span = (start >= self.first) & (end < self.last) & (start != NOT_FOUND)
+        shift = self.context_starts(np.arange(len(self.example))) - self.first
+        self.start_positions = np.where(holds_span, start + shift, self.template.cls_index)
+        self.end_positions = np.where(holds_span, end + shift, self.template.cls_index)
+        self.has_gold = holds_span | unanswerable[self.example]
+
+    def problems(self, max_answer_length: int | None) -> list[tuple]:
+        """What only tokens show, as (row, problem, action, before, after): cut questions and gold answers too long.
+
+        A gold answer counts as too long when it exceeds `max_answer_length`, the length asked for (None: no limit).
+        """
+        found = [
+            (
+                row,
+                "question too long",
+                "cut for the model",
+                f"{n_tokens} tokens",
+                f"{self.questions.lengths[row]} tokens",
+            )
+            for row, n_tokens in self.cut_questions.items()
+        ]
+        limit = self.gold_lengths.max() if max_answer_length is None else max_answer_length
+        for row in np.flatnonzero(self.gold_lengths > limit):
+            length = f"{self.gold_lengths[row]} tokens"
+            found.append(
+                (row, "gold answer longer than --max_answer_length", "kept, cannot be predicted", length, length)
+            )
+        return found
+
+    def context_starts(self, windows: np.ndarray) -> np.ndarray:
+        """Position of each window's first context token in the window."""
+        return len(self.template.prefix) + self.questions.lengths[self.example[windows]] + len(self.template.middle)
+
+    def char_spans(self, windows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Turn token positions in windows (both inclusive) into character spans of the contexts (end exclusive)."""
+        shift = self.contexts.offsets[self.context_rows[self.example[windows]]] + self.first[windows]
+        shift -= self.context_starts(windows)
+        return self.contexts.char_starts[starts + shift], self.contexts.char_ends[ends + shift]
+
+    def __len__(self) -> int:
+        return len(self.example)
+
+    def __getitem__(self, window: int) -> dict:
+        template, example = self.template, self.example[window]
+        question = self.questions[example]
+        begin = self.contexts.offsets[self.context_rows[example]]
+        context = self.contexts.token_ids[begin + self.first[window] : begin + self.last[window]]
+        if self.context_id is not None:
+            context = np.full(len(context), self.context_id)
+        item = {
+            "input_ids": np.concatenate([template.prefix, question, template.middle, context, template.suffix]),
+            "start_positions": self.start_positions[window],
+            "end_positions": self.end_positions[window],
+            "context_start": len(template.prefix) + len(question) + len(template.middle),
+            "context_end": len(template.prefix) + len(question) + len(template.middle) + len(context),
+            "row": window,
+        }
+        if self.use_token_types:
+            question_types = np.full(len(question), template.question_type)
+            context_types = np.full(len(context), template.context_type)
+            parts = [template.prefix_types, question_types, template.middle_types, context_types, template.suffix_types]
+            item["token_type_ids"] = np.concatenate(parts)
+        return item
+
+
+class NliPairs(torch.utils.data.Dataset):
+    """Premise and hypothesis as one sequence a row; item i is a dict of unpadded arrays."""
+
+    def __init__(self, frame, tokenizer, max_length: int, ablation: str = "none"):
+        """Tokenise `frame` (canonical NLI frame), cutting the longer side first where a pair exceeds `max_length` tokens.
+
+        `ablation` "q_only" keeps the hypothesis alone, "p_only" the premise alone.
+        """
+        first = frame["hypothesis"] if ablation == "q_only" else frame["premise"]
+        second = frame["hypothesis"] if ablation == "none" else None
+        ids, types = [], []
+        for begin in range(0, len(frame), TOKENIZE_BATCH):
+            rows = slice(begin, begin + TOKENIZE_BATCH)
+            pair = (first[rows].tolist(),) if second is None else (first[rows].tolist(), second[rows].tolist())
+            encoded = tokenizer(*pair, truncation=True, max_length=max_length, return_token_type_ids=True)
+            ids.extend(encoded["input_ids"])
+            types.extend(encoded["token_type_ids"])
+        self.input_ids, self.token_types = Ragged.from_rows(ids), Ragged.from_rows(types)
+        self.use_token_types = "token_type_ids" in tokenizer.model_input_names
+        self.labels = frame["label"].to_numpy(dtype=np.int64)
+        self.n_examples = len(frame)
+
+    def __len__(self) -> int:
+        return self.n_examples
+
+    def __getitem__(self, row: int) -> dict:
+        item = {"input_ids": self.input_ids[row], "labels": self.labels[row], "row": row}
+        if self.use_token_types:
+            item["token_type_ids"] = self.token_types[row]
+        return item
+
+
+def factorize(texts) -> tuple[np.ndarray, list[str]]:
+    """Codes (int64 [n]) and the distinct texts in order of first appearance."""
+    distinct = dict.fromkeys(texts)
+    code_of = {text: code for code, text in enumerate(distinct)}
+    return np.fromiter((code_of[text] for text in texts), dtype=np.int64, count=len(texts)), list(distinct)
+
+
+def context_mask_id(tokenizer, ablation: str) -> int | None:
+    """The token id that hides the context under q_only, None under the other ablations."""
+    if ablation != "q_only":
+        return None
+    if tokenizer.mask_token_id is None:
+        raise UsageError(
+            f"--ablations q_only needs a mask token, which {tokenizer.name_or_path} lacks: choose another --model."
+        )
+    return tokenizer.mask_token_id
+
+
+def fit_questions(questions: list[list[int]], room: int, doc_stride: int) -> tuple[Ragged, dict[int, int]]:
+    """Cut the questions that leave the context no more than `doc_stride` tokens, so that windows can advance.
+
+    Returns:
+        The questions and, for each row that was cut, its length before (its question now takes half of the room
+        beside the stride).
+
+    Raises:
+        UsageError: not even a short question fits.
+    """
+    allowed = (room - doc_stride) // 2
+    if allowed < 4:
+        raise UsageError(
+            f"--doc_stride {doc_stride} leaves no room for question and context in windows of {room} tokens "
+            f"without the special ones: lower --doc_stride to {max(0, room // 4)} or raise --max_length."
+        )
+    cut = {row: len(question) for row, question in enumerate(questions) if room - len(question) <= doc_stride}
+    fitted = [question[:allowed] if row in cut else question for row, question in enumerate(questions)]
+    return Ragged.from_rows(fitted), cut
+
+
+class PadCollator:
+    """Pad the sequences of a batch to its longest one and stack everything else; the mask marks what is not padding."""
+
+    def __init__(self, tokenizer):
+        self.fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+
+    def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
+        lengths = np.array([len(item["input_ids"]) for item in items])
+        positions = np.arange(lengths.max())
+        mask = positions < lengths[:, None]
+        batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
+        for key in items[0]:
+            if key in self.fill:
+                padded = np.full(mask.shape, self.fill[key], dtype=np.int64)
+                padded[mask] = np.concatenate([item[key] for item in items])
+                batch[key] = torch.from_numpy(padded)
+            else:
+                batch[key] = torch.from_numpy(np.array([item[key] for item in items], dtype=np.int64))
+        return batch

@@ -154,8 +154,8 @@ def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -
         return data | {"eval": load_examples(eval_source, split, options.task, names)}
     if "train" not in data and options.validation_fraction is None:
         raise UsageError(
-            f"{source.name} has no split to evaluate on (it has {', '.join(source.splits)}): pass --eval_split to evaluate on "
-            "all rows of one, or the --validation_fraction that training held out (0.1 by default)."
+            f"{source.name} has no split to evaluate on (it has {', '.join(source.splits)}): pass --eval_split to "
+            "evaluate on all rows of one, or the --validation_fraction that training held out (0.1 by default)."
         )
     whole = data.get("train") or load_examples(source, options.train_split, options.task)
     rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)

@@ -7,6 +7,7 @@ import argparse
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -65,6 +66,7 @@ def set_up_logging() -> None:
     """Log to stderr: INFO and above from the first process, errors only from the others."""
     level = logging.INFO if is_first_process() else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    warnings.filterwarnings("ignore", message="'pin_memory' argument is set")  # Trainer's default, harmless on a CPU
     for name in ("__main__", "run", *own_modules()):
         logging.getLogger(name).setLevel(level)
 
@@ -114,7 +116,7 @@ def require_model_files(directory: Path) -> None:
     if missing:
         raise DataError(
             f"--model {directory} is a directory without {' and without '.join(missing)}: "
-            "give one that save_pretrained wrote (model and tokenizer), such as the --output_dir of a finished training run."
+            "give one that save_pretrained wrote, such as the --output_dir of a finished training run."
         )
 
 
@@ -130,8 +132,8 @@ def load_config(path: str):
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"--model {path} could not be loaded ({first_line(error)}): check the name and the connection, or give a local "
-            "model directory or --model demo, which needs no network."
+            f"--model {path} could not be loaded ({first_line(error)}): check the name and the connection, or give "
+            "a local model directory or --model demo, which needs no network."
         ) from error
 
 
@@ -152,18 +154,24 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
         DataError: the weights cannot be read or do not fit, or `needs_trained_head` and the head is not in the weights.
     """
     from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+    from transformers.utils import logging as library_logging
 
+    library_logging.disable_progress_bar()
+    library_logging.set_verbosity_error()  # its report of a new head is replaced by the line below
     loader = AutoModelForQuestionAnswering if task == "qa" else AutoModelForSequenceClassification
     try:
         model, info = loader.from_pretrained(path, config=config, output_loading_info=True, trust_remote_code=False)
     except (OSError, ValueError, RuntimeError) as error:
         raise DataError(f"--model {path} could not be loaded for --task {task} ({first_line(error)}).") from error
+    library_logging.set_verbosity_warning()
     missing = sorted(info["missing_keys"])
     if missing and needs_trained_head:
         raise DataError(
-            f"--model {path} has no trained weights for --task {task} ({missing[0]} is missing), so there is nothing to "
-            "evaluate: train it first with --do_train."
+            f"--model {path} has no trained weights for --task {task} ({missing[0]} is missing), so there is "
+            "nothing to evaluate: train it first with --do_train."
         )
+    if missing:
+        logger.info("New weights, to be trained: %s.", ", ".join(missing))
     return model
 
 

@@ -11,6 +11,7 @@ import math
 import os
 import platform
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from errors import DataError
+from errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,7 +179,53 @@ def has_manifest(directory: Path) -> bool:
     return (Path(directory) / MANIFEST).is_file()
 
 
-def remove_outputs(directory: Path, names: Iterable[str]) -> None:
-    """Remove files of an earlier run that this run is going to write again, the manifest before all others."""
-    for name in (MANIFEST, *names):
+def checkpoints(directory: Path) -> list[Path]:
+    """The complete checkpoints of a directory, oldest first."""
+    found = [path.parent for path in Path(directory).glob("checkpoint-*/trainer_state.json")]
+    return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
+
+
+def refuse_earlier_run(directory: Path, overwrite: bool, training_args) -> None:
+    """Refuse a directory that holds a run, unless it is to be overwritten or resumed.
+
+    Raises:
+        UsageError: a finished run, or checkpoints that a new run would mix with.
+    """
+    if overwrite:
+        return
+    if has_manifest(directory):
+        raise UsageError(
+            f"{directory} holds a finished run: choose another --output_dir, or pass --overwrite_output_dir."
+        )
+    if training_args.do_train and not training_args.resume_from_checkpoint and checkpoints(directory):
+        raise UsageError(
+            f"{directory} holds checkpoints of an unfinished run: pass --resume_from_checkpoint last to go on, "
+            "or --overwrite_output_dir to start again."
+        )
+
+
+def checkpoint_to_resume(directory: Path, asked: str | None) -> str | None:
+    """The checkpoint that `--resume_from_checkpoint` means: a directory, or "last" (also "True") for the newest one.
+
+    Raises:
+        DataError: there is no such checkpoint.
+    """
+    if not asked or str(asked).lower() == "false":
+        return None
+    if str(asked).lower() in {"last", "true"}:
+        found = checkpoints(directory)
+        if not found:
+            raise DataError(f"{directory} holds no complete checkpoint to resume from: start without the flag.")
+        return str(found[-1])
+    if not (Path(asked) / "trainer_state.json").is_file():
+        raise DataError(f"--resume_from_checkpoint {asked}: there is no complete checkpoint there.")
+    return str(asked)
+
+
+def clear_earlier_run(directory: Path, checkpoints_too: bool) -> None:
+    """Remove what run.py is going to write again, the manifest before all else."""
+    for name in (MANIFEST, EVAL_METRICS, EVAL_PREDICTIONS, NBEST_PREDICTIONS, DATA_PROBLEMS):
         (Path(directory) / name).unlink(missing_ok=True)
+    if checkpoints_too:
+        for checkpoint in Path(directory).glob("checkpoint-*"):
+            shutil.rmtree(checkpoint)

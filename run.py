@@ -8,17 +8,15 @@ data_problems.csv and, last, manifest.json.
 """
 
 import argparse
-import dataclasses
 import difflib
 import logging
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import helpers
 import outputs
-from errors import DataError, SuiteError, UsageError
+from errors import DataError, UsageError
 
 logger = logging.getLogger("run")
 
@@ -27,7 +25,6 @@ TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "logging_steps": 50, "save_strateg
 MODEL = "google/electra-small-discriminator"
 MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
 QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
-EVAL_FILES = (outputs.EVAL_METRICS, outputs.EVAL_PREDICTIONS, outputs.NBEST_PREDICTIONS)
 EPILOG = """
 All of Transformers' TrainingArguments work here as well (--help_trainer lists them), among them --do_train, --do_eval,
 --output_dir DIR (default ./trainer_output), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
@@ -84,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--max_length",
         metavar="N",
         type=positive,
-        help=f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if that is smaller)",
+        help=f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if smaller)",
     )
     add("--doc_stride", metavar="N", type=int, help=f"tokens that neighbouring windows share (default: {DOC_STRIDE})")
     add(
@@ -117,8 +114,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--ablations",
         choices=("none", "q_only", "p_only"),
         default="none",
-        help="hide one side in training and evaluation: "
-        "q_only masks the context (nli: hypothesis only), p_only makes the question neutral (nli: premise only) (default: none)",
+        help="hide one side in training and evaluation: q_only masks the context (nli: hypothesis only), "
+        "p_only makes the question neutral (nli: premise only) (default: none)",
     )
     add(
         "--save_nbest",
@@ -196,68 +193,14 @@ def check_options(options: argparse.Namespace, training_args) -> None:
             "--validation_fraction holds out training rows, so it does not go with --eval_dataset or --eval_split.",
         ),
         (options.doc_stride is not None and options.doc_stride < 0, "--doc_stride must be at least 0 tokens."),
+        (
+            not trains and Path(options.model).resolve() == Path(training_args.output_dir).resolve(),
+            f"evaluating would replace the manifest of the model in {options.model}: choose another --output_dir.",
+        ),
         (training_args.label_smoothing_factor, "--label_smoothing_factor is not offered: leave it out."),
     ):
         if refused:
             raise UsageError(sentence)
-
-
-def check_output_dir(options: argparse.Namespace, training_args) -> None:
-    """Refuse a directory that holds a run, unless it is to be overwritten or resumed.
-
-    Raises:
-        UsageError: a finished run, or checkpoints that a new run would mix with.
-    """
-    directory = Path(training_args.output_dir)
-    if options.overwrite_output_dir:
-        return
-    if outputs.has_manifest(directory):
-        raise UsageError(
-            f"{directory} holds a finished run: choose another --output_dir, or pass --overwrite_output_dir to replace it."
-        )
-    if training_args.do_train and not training_args.resume_from_checkpoint and checkpoints(directory):
-        raise UsageError(
-            f"{directory} holds checkpoints of an unfinished run: pass --resume_from_checkpoint last to go on, "
-            "or --overwrite_output_dir to start again."
-        )
-
-
-def checkpoints(directory: Path) -> list[Path]:
-    """The complete checkpoints of a directory, oldest first."""
-    found = [path.parent for path in directory.glob("checkpoint-*/trainer_state.json")]
-    return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
-
-
-def checkpoint_to_resume(training_args) -> str | None:
-    """The checkpoint that `--resume_from_checkpoint` means: a directory, or "last" (also "True") for the newest one.
-
-    Raises:
-        DataError: there is no such checkpoint.
-    """
-    asked = training_args.resume_from_checkpoint
-    if not asked or str(asked).lower() == "false":
-        return None
-    if str(asked).lower() in {"last", "true"}:
-        found = checkpoints(Path(training_args.output_dir))
-        if not found:
-            raise DataError(
-                f"{training_args.output_dir} holds no complete checkpoint to resume from: start without the flag."
-            )
-        return str(found[-1])
-    if not (Path(asked) / "trainer_state.json").is_file():
-        raise DataError(f"--resume_from_checkpoint {asked}: there is no complete checkpoint there.")
-    return str(asked)
-
-
-def clear_earlier_run(options: argparse.Namespace, training_args) -> None:
-    """Remove what this run is going to write again, the manifest first; checkpoints only when training starts anew."""
-    directory = Path(training_args.output_dir)
-    if not options.overwrite_output_dir or not helpers.is_first_process():
-        return
-    outputs.remove_outputs(directory, (*EVAL_FILES, outputs.DATA_PROBLEMS))
-    if training_args.do_train and not training_args.resume_from_checkpoint:
-        for checkpoint in directory.glob("checkpoint-*"):
-            shutil.rmtree(checkpoint)
 
 
 def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
@@ -296,7 +239,7 @@ def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: 
 
 
 def build_trainer(options: argparse.Namespace, training_args, data: dict):
-    """Load model and tokenizer, tokenise the data, and return (trainer, resolved settings, problems only tokens show)."""
+    """Load model and tokenizer, tokenise the data, and return (trainer, resolved settings)."""
     from transformers import set_seed
 
     from examples import fit_labels
@@ -314,6 +257,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict):
     set_seed(training_args.seed)
     model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
+    part = features.get("train", features.get("eval"))
     trainer = trainer_class(
         model=model,
         args=training_args,
@@ -322,6 +266,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict):
         processing_class=tokenizer,
         data_collator=PadCollator(tokenizer),
         evaluation=evaluation,
+        examples_per_row=part.n_examples / len(part),
     )
     return trainer, settings
 
@@ -365,7 +310,7 @@ def train_model(trainer, checkpoint: str | None) -> None:
     except torch.OutOfMemoryError as error:
         raise DataError(out_of_memory("train")) from error
     except KeyboardInterrupt as error:
-        found = checkpoints(directory)
+        found = outputs.checkpoints(directory)
         kept = (
             f"the last checkpoint is {found[-1]}; go on with --resume_from_checkpoint last"
             if found
@@ -436,14 +381,16 @@ def write_manifest(options: argparse.Namespace, training_args, data: dict, setti
 def main(argv: Sequence[str]) -> None:
     """Parse, load, train, evaluate, save."""
     options, training_args = parse_arguments(argv)
-    check_output_dir(options, training_args)
+    directory = Path(training_args.output_dir)
+    outputs.refuse_earlier_run(directory, options.overwrite_output_dir, training_args)
     from accelerate import PartialState
 
     from examples import load_data
 
-    checkpoint = checkpoint_to_resume(training_args)
+    checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
     data = load_data(options, training_args)
-    clear_earlier_run(options, training_args)
+    if options.overwrite_output_dir and helpers.is_first_process():
+        outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)
     trainer, settings = build_trainer(options, training_args, data)
     if training_args.do_train:
         train_model(trainer, checkpoint)

@@ -8,6 +8,7 @@ import gzip
 import io
 import json
 import logging
+import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def open_source(name: str, task: str) -> Source:
     """
     if name == "demo" or name.startswith("demo:"):
         return _open_demo(name, task)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_dir():
         return _open_directory(name, path)
     if path.exists():
@@ -215,12 +216,20 @@ def _read_parquet(name: str, content: bytes) -> tuple[pd.DataFrame, tuple[str, .
         table = parquet.ParquetFile(io.BytesIO(content)).read()
     except (pyarrow.ArrowException, OSError) as problem:
         raise errors.DataError(f"{name}: not a whole parquet file ({_one_line(problem)}).") from problem
-    label_names = None
-    if b"huggingface" in (table.schema.metadata or {}):
-        from datasets import Features
+    return _table_frame(table), _class_names_in_schema(name, table.schema)
 
-        label_names = _class_names(Features.from_arrow_schema(table.schema))
-    return _table_frame(table), label_names
+
+def _class_names_in_schema(name: str, schema) -> tuple[str, ...] | None:
+    """The class names that `datasets` writes into a parquet file beside the columns, if it wrote the file."""
+    if b"huggingface" not in (schema.metadata or {}):
+        return None
+    from datasets import Features
+
+    try:
+        return _class_names(Features.from_arrow_schema(schema))
+    except (ValueError, KeyError, TypeError) as problem:
+        logger.warning("%s: its class names cannot be read (%s); numbers stand for them.", name, _one_line(problem))
+        return None
 
 
 def _table_frame(table) -> pd.DataFrame:

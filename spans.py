@@ -1,4 +1,4 @@
-"""Span search: the best answer spans of every window on the device, folded over windows into the best of every example."""
+"""Span search: the best spans of every window, found on the device, folded into the best of every example."""
 
 import numpy as np
 import torch
@@ -105,7 +105,7 @@ class SpanCollector:
         self.losses[rows] = losses
         np.minimum.at(self.null_scores, self.windows.example[rows], null_scores)
         scores, starts, ends = found
-        valid = starts != NO_SPAN
+        valid = (starts != NO_SPAN) & np.isfinite(scores)
         window = np.broadcast_to(rows[:, None], starts.shape)[valid]
         char_starts, char_ends = self.windows.char_spans(window, starts[valid], ends[valid])
         part = {"example": self.windows.example[window], "score": scores[valid], "start": char_starts, "end": char_ends}

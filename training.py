@@ -1,4 +1,4 @@
-"""The Trainer of the suite: padding-free probabilities, a loss for every row, evaluation that no order of work changes."""
+"""The Trainer of the suite: a loss for every row, padding masked, evaluation that no order of work changes."""
 
 import itertools
 import logging
@@ -13,6 +13,7 @@ from spans import span_logits
 
 logger = logging.getLogger(__name__)
 
+QUIET = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time", "epoch"}
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
@@ -24,7 +25,7 @@ class ExampleTrainer(Trainer):
     """
 
     def __init__(self, *, evaluation=None, examples_per_row: float = 1.0, **kwargs):
-        """`evaluation`: a QaEvaluation or NliEvaluation over `eval_dataset`; `examples_per_row` scales the speed shown."""
+        """`evaluation`: Qa- or NliEvaluation over `eval_dataset`; `examples_per_row` scales the speed that is shown."""
         super().__init__(**kwargs)
         self.evaluation = evaluation
         self.model_accepts_loss_kwargs = True  # the step's row count reaches compute_loss, which divides by it
@@ -127,20 +128,24 @@ class ProgressLine(ProgressCallback):
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Write one line through tqdm, which keeps the bar below it."""
-        if not state.is_world_process_zero or "loss" not in logs:
+        if not state.is_world_process_zero:
             return
+        with tqdm.external_write_mode():
+            logger.info(self.line(args, state, logs))
+
+    def line(self, args, state, logs: dict) -> str:
+        """The line for a step of training, for its end, or for an evaluation."""
+        if "train_runtime" in logs:
+            seconds, loss = logs["train_runtime"], logs["train_loss"]
+            return f"trained to step {state.global_step} in {seconds:.0f} s, mean loss {loss:.4f}"
+        if "loss" not in logs:
+            shown = [f"{name} {value:.4g}" for name, value in logs.items() if name not in QUIET and value is not None]
+            return "  ".join(shown)
         now = time.perf_counter()
-        rows = (
-            (state.global_step - self.steps)
-            * state.train_batch_size
-            * args.gradient_accumulation_steps
-            * args.world_size
-        )
-        speed = rows * self.examples_per_row / (now - self.clock)
+        rows = state.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        speed = rows * (state.global_step - self.steps) * self.examples_per_row / (now - self.clock)
         self.clock, self.steps = now, state.global_step
-        line = (
+        return (
             f"step {state.global_step}/{state.max_steps}  epoch {logs['epoch']:.2f}  loss {logs['loss']:.4f}  "
             f"learning rate {logs['learning_rate']:.2e}  {speed:.1f} examples/s"
         )
-        with tqdm.external_write_mode():
-            logger.info(line)

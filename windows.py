@@ -19,7 +19,7 @@ NOT_FOUND = -1
 
 @dataclasses.dataclass(frozen=True)
 class PairTemplate:
-    """The special tokens that a tokenizer puts around a question and a context: prefix, question, middle, context, suffix.
+    """The special tokens around a question and a context: prefix, question, middle, context, suffix.
 
     The arrays `prefix`, `middle` and `suffix` hold token ids; the `_type` fields the token type of each part.
     `cls_index` is the position of the classifier token, which stands for "no answer".
@@ -60,8 +60,8 @@ def pair_template(tokenizer) -> PairTemplate:
     cls_positions = np.flatnonzero(ids[parts[0]] == tokenizer.cls_token_id)
     if len(cls_positions) == 0:
         raise DataError(
-            f"{tokenizer.name_or_path} does not begin a pair with a classifier token ([CLS]), which stands for 'no answer': "
-            "choose an encoder such as ELECTRA, BERT, RoBERTa or DeBERTa for --model."
+            f"{tokenizer.name_or_path} does not begin a pair with a classifier token ([CLS]), which stands for "
+            "'no answer': choose an encoder such as ELECTRA, BERT, RoBERTa or DeBERTa for --model."
         )
     return PairTemplate(
         *(ids[part] for part in parts),
@@ -196,7 +196,7 @@ class QaWindows(torch.utils.data.Dataset):
     """
 
     def __init__(self, frame, tokenizer, max_length: int, doc_stride: int, ablation: str = "none"):
-        """Tokenise `frame` (canonical QA frame) into windows of at most `max_length` tokens overlapping by `doc_stride`.
+        """Tokenise `frame` (canonical QA frame) into windows of `max_length` tokens that overlap by `doc_stride`.
 
         Raises:
             UsageError: `doc_stride` leaves no room in `max_length`, or the tokenizer has no mask token for q_only.
@@ -298,7 +298,7 @@ class NliPairs(torch.utils.data.Dataset):
     """Premise and hypothesis as one sequence a row; item i is a dict of unpadded arrays."""
 
     def __init__(self, frame, tokenizer, max_length: int, ablation: str = "none"):
-        """Tokenise `frame` (canonical NLI frame), cutting the longer side first where a pair exceeds `max_length` tokens.
+        """Tokenise `frame` (canonical NLI frame); the longer side is cut first beyond `max_length` tokens.
 
         `ablation` "q_only" keeps the hypothesis alone, "p_only" the premise alone.
         """

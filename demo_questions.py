@@ -25,7 +25,9 @@ from demo_notes import (
 )
 from demo_wordings import WORDINGS
 
+COMMON = ("complaint", "duration", "admitted", "age", "dose", "frequency", "reason", "drug_by_reason")
 HARD = (
+    "drug_by_class",
     "listed_second",
     "started_after",
     "started_last",
@@ -40,8 +42,9 @@ HARD = (
 AMBIGUOUS = ("how_taken", "one_allergen", "one_denied", "one_problem")
 
 # How many of a note's questions are hard and how many ambiguous: one entry is drawn.
-HARD_PER_NOTE = (0, 1, 1, 2)
-AMBIGUOUS_PER_NOTE = (0, 0, 1, 1)
+HARD_PER_NOTE = (0, 0, 1)
+AMBIGUOUS_PER_NOTE = (0, 0, 1)
+N_COMMON = 5
 
 # Fact kind -> (question kind, the value it asks for), asked where the note says all that it needs.
 _ASKED_OF = {
@@ -115,11 +118,11 @@ class Question:
     answer_type: str = ""
 
 
-def _params(fact: Fact) -> dict[str, str]:
-    """What a wording may mention of a fact: its values and their paraphrases."""
+def _params(note: Note, fact: Fact) -> dict[str, str]:
+    """What a wording may mention of a fact: its values and their paraphrases, every fourth time in lay words."""
     params = dict(fact.values)
     if "reason" in params:
-        params["lay"] = LAY_WORDS[params["reason"]]
+        params["lay"] = note.rng.choice([params["reason"]] * 3 + [LAY_WORDS[params["reason"]]])
     if fact.kind in ("drug", "start"):
         params["drug_class"] = DRUG_CLASSES[params["drug"]]
     if fact.kind == "exam":
@@ -144,7 +147,7 @@ def _about_facts(note: Note) -> list[Question]:
     changed = {fact.values["drug"] for fact in note.facts if fact.kind == "change"}
     questions = []
     for fact in note.facts:
-        params = _params(fact)
+        params = _params(note, fact)
         for kind, asked in _ASKED_OF[fact.kind]:
             outdated = asked == "dose" and params["drug"] in changed
             if asked in fact.values and names_in(WORDINGS[kind][0]) <= params.keys() and not outdated:
@@ -188,7 +191,7 @@ def _comparing(note: Note) -> list[Question]:
     if len(by_kind["start"]) == 2:
         latest = max(by_kind["start"], key=lambda fact: fact.hidden["day"])
         questions.append(_about(note, "started_last", latest, "drug"))
-    if by_kind["exam"]:
+    if len(by_kind["exam"]) == 2:
         earliest = min(by_kind["exam"], key=lambda fact: fact.hidden["day"])
         questions.append(_about(note, "first_test", earliest, "test"))
     if by_kind["visit"]:
@@ -237,8 +240,9 @@ def ask(note: Note, number: int) -> list[Question]:
     hard = _draw(note, [question for question in pool if question.kind in HARD], note.rng.choice(HARD_PER_NOTE))
     ambiguous = _draw(note, _ambiguous(note), note.rng.choice(AMBIGUOUS_PER_NOTE))
     plain = [question for question in pool if question.kind not in HARD]
-    chosen = hard + ambiguous
-    chosen += _draw(note, plain, number - len(chosen))
+    chosen = hard + ambiguous + note.rng.sample([one for one in plain if one.kind in COMMON], N_COMMON)
+    rest = [one for one in plain if one.kind not in COMMON]
+    chosen += _draw(note, rest, number - len(chosen))
     return note.rng.sample(chosen, len(chosen))
 
 

@@ -32,18 +32,16 @@ _OPENINGS = (
     "The reason was {complaint} for {duration}. ",
 )
 _DRUG_PROSE = (
-    "{drug} {dose} {route} {frequency} for {reason}",
     "{drug} {dose} {frequency} for {reason}",
+    "{drug} {dose} {route} {frequency} for {reason}",
+    "{drug} {dose} {route} for {reason}",
     "{drug} {dose} {route} {frequency}",
-    "{drug} {dose} for {reason}",
-    "{drug} {frequency} for {reason}",
 )
 _DRUG_LIST = (
     "{drug} {dose} {route} {frequency} ({reason})",
     "{drug} {dose} {route} {frequency}",
-    "{drug} {dose} {frequency} - {reason}",
-    "{drug} {route}, {dose} ({reason})",
-    "{drug} {frequency}, {reason}",
+    "{drug} {dose} {frequency} ({reason})",
+    "{drug} {frequency} ({reason})",
 )
 _CHANGES_WITH_OLD = (
     "{drug} was changed from {old} to {new} because of {cause}. ",
@@ -145,7 +143,7 @@ def write_opening(note: Note) -> None:
 
 def write_home_drugs(note: Note) -> None:
     """Two or three drugs taken before admission, as a sentence or as a numbered list."""
-    drugs = _fresh_drugs(note, note.rng.choice((2, 3)))
+    drugs = _fresh_drugs(note, note.rng.choice((2, 2, 3)))
     listed = note.rng.random() < 0.5
     note.begin_sentence()
     note.say(note.rng.choice(("MEDICATIONS:", "HOME MEDICATIONS:") if listed else ("At home takes", "Comes in on")))
@@ -214,8 +212,9 @@ def write_series(note: Note) -> None:
 
 
 def write_exams(note: Note) -> None:
-    """Two examinations, each with its date and what it showed."""
-    for exam, day in zip(note.pick_several(EXAMS, 2), note.rng.sample(note.days[1:4], 2), strict=True):
+    """One or two examinations, each with its date and what it showed."""
+    days = note.rng.sample(note.days[1:4], note.rng.choice((1, 2)))
+    for exam, day in zip(note.pick_several(EXAMS, len(days)), days, strict=True):
         note.begin_sentence()
         finding = note.rng.choice(exam["findings"])
         fact = note.say(note.rng.choice(_EXAMS_SAID), "exam", test=exam["test"], finding=finding, date=note.date(day))
@@ -264,7 +263,7 @@ _MONTHS = (("March", "03"), ("May", "05"), ("August", "08"), ("October", "10"), 
 
 
 def write_note(rng: random.Random, split: str) -> Note:
-    """One note of about 120 word pieces: opening, drugs, one or two events and one or two further sections."""
+    """One note of about 110 word pieces: opening, drugs, one or two events and one or two further sections."""
     note = Note(split, rng)
     name, digits = rng.choice(_MONTHS)
     note.month = rng.choice(((name, digits), ("", digits)))
@@ -274,7 +273,7 @@ def write_note(rng: random.Random, split: str) -> Note:
     for write in rng.sample((write_change, write_stop, write_starts), rng.choice((1, 1, 2))):
         write(note)
     further = (write_series, write_exams, write_allergies, write_family, write_symptoms, write_visits)
-    for write in rng.sample(further, rng.choice((1, 2))):
+    for write in rng.sample(further, 1):
         write(note)
     note.text = note.text.rstrip()
     return note

@@ -4,33 +4,33 @@
 WORDINGS = {
     "complaint": (
         "Why did the patient come to the hospital?",
-        "What was the presenting symptom?",
-        "What brought the patient in?",
-        "What trouble led to the admission?",
+        "Why was the patient admitted?",
+        "What brought the patient to the hospital?",
     ),
     "duration": (
         "How long had the symptoms been present?",
-        "For how long was the patient unwell before coming?",
-        "Over what period had the complaint lasted?",
+        "How long had this been going on?",
+        "For how long was the patient unwell?",
     ),
     "admitted": (
         "When was the patient admitted?",
+        "On what date was the patient admitted?",
         "On what date did the patient arrive?",
-        "Which day did the hospital stay begin?",
     ),
-    "age": ("How old is the patient?", "What is the patient's age?", "How many years has the patient lived?"),
+    "age": (
+        "How old is the patient?",
+        "What is the age of the patient?",
+        "What is the patient's age?",
+    ),
     "dose": (
         "What is the dose of {drug}?",
-        "How much {drug} does the patient take?",
-        "What strength of {drug} is prescribed?",
-        "At what amount is {drug} given?",
-        "Which quantity of {drug} was the patient on?",
+        "What dose of {drug} is the patient taking?",
+        "How much {drug} is the patient taking?",
     ),
     "frequency": (
         "How often is {drug} taken?",
-        "What is the schedule for {drug}?",
-        "When during the day should {drug} be given?",
-        "At what times does the patient use {drug}?",
+        "How often does the patient take {drug}?",
+        "At what times does the patient take {drug}?",
     ),
     "route": (
         "How is {drug} administered?",
@@ -40,13 +40,13 @@ WORDINGS = {
     "reason": (
         "Why is the patient on {drug}?",
         "What is {drug} prescribed for?",
+        "What is the reason for {drug}?",
         "What does {drug} treat in this patient?",
-        "Which condition is the indication for {drug}?",
     ),
     "drug_by_reason": (
         "Which medicine is taken for {lay}?",
-        "What is the patient using against {lay}?",
-        "What was prescribed because of {lay}?",
+        "Which drug is prescribed for {lay}?",
+        "What is the patient taking for {lay}?",
         "Which drug helps with {lay}?",
     ),
     "drug_by_class": (

@@ -279,7 +279,7 @@ def _question_row(question, context, above: dict, place: str) -> dict:
     row = {"id": question["id"]} if "id" in question else {}
     row |= {"context": context, "question": question["question"], "answers": question.get("answers")}
     rest = {key: value for key, value in question.items() if key not in row and key != "plausible_answers"}
-    return row | {key: value for key, value in above.items() if key not in rest} | rest
+    return row | above | rest
 
 
 def _open_directory(name: str, path: Path) -> Source:

@@ -82,6 +82,11 @@ def test_a_missing_start_becomes_the_first_occurrence():
     assert problems == [["0", "missing answer_start", "answer_start moved to the first occurrence", "-1", "4"]]
 
 
+def test_a_missing_start_does_not_count_from_the_end():
+    answers, _, _ = check_one(answers_of(("d", -1)), context="a d b d")
+    assert answers["answer_start"] == [2]
+
+
 def test_answers_that_stand_are_left_alone_with_their_blanks():
     answers = answers_of(("one ", 0), (" two", 3), ("💊 end", 26))
     assert check_one(answers) == (answers, True, [])
@@ -152,6 +157,12 @@ def test_ends_of_either_convention_agree():
     assert ends_problems(3, 7, 17) == []
     assert ends_problems(2, 6, 16) == []
     assert ends_problems(3, -1, 17) == []
+
+
+def test_answers_without_a_start_or_an_end_have_no_say_in_the_convention():
+    silent = (CONTEXT, "?", answers_of(("e", -1), ("e", -1), ends=[-1, -1]))
+    assert not data_checks.ends_are_inclusive(qa_frame(silent, (CONTEXT, "?", answers_of(("one", 0), ends=[3]))))
+    assert data_checks.ends_are_inclusive(qa_frame(silent, (CONTEXT, "?", answers_of(("one", 0), ends=[2]))))
 
 
 def test_an_end_outside_the_convention_of_the_set_contradicts():

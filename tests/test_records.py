@@ -258,7 +258,8 @@ def test_ids_come_before_rows_are_left_out():
 
 def test_extra_columns_keep_their_order_and_scalars_only():
     raw = raw_frame(
-        qa_row(ONE, title="T", planted=None, tags=["x"], nothing=None, meta={"a": 1}, grade=2, usable_for_training=5),
+        qa_row(ONE, title="T", planted=None, tags=["x"], nothing=None, meta={"a": 1}, grade=2, usable_for_training=5)
+        | {"": 0},
         qa_row(ONE, title=None, planted="none", tags=None, nothing=None, meta=None, grade=3, usable_for_training=5),
     )
     frame, _ = records.canonical_qa(raw, "x")
@@ -334,6 +335,7 @@ def test_the_two_sides_of_an_nli_row(first, second, label):
         ([0, 2, 1], ("e", "n", "c"), [0, 2, 1], ("e", "n", "c")),
         (["N", "c", "2"], ("e", "n", "c"), [1, 2, 2], ("e", "n", "c")),
         ([3, 1], ("1", "2", "3"), [2, 0], ("1", "2", "3")),
+        (["entailment"], ("Neutral", "ENTAILMENT"), [1], ("Neutral", "ENTAILMENT")),
     ],
 )
 def test_labels_become_places_among_the_names(labels, given_names, indices, names):
@@ -357,6 +359,11 @@ def test_a_label_outside_the_names_is_listed(label):
     frame, problems, _ = records.canonical_nli(raw_frame(nli_row(label), nli_row(0)), "x", ("e", "n", "c"))
     assert list(frame["label"]) == [0]
     assert problems[["problem", "action", "before"]].values.tolist() == [["unknown label", "left out", str(label)]]
+
+
+def test_a_number_beside_numbers_for_names_is_a_name():
+    frame, problems, _ = records.canonical_nli(raw_frame(nli_row(0), nli_row(1)), "x", ("1", "2"))
+    assert (list(frame["label"]), list(problems["before"])) == ([0], ["0"])
 
 
 def test_numbers_that_are_no_classes_are_refused():

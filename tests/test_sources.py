@@ -244,6 +244,7 @@ def test_nested_squad_keeps_the_scalars_of_every_level(tmp_path):
         ("a.jsonl", b'{"id": "a"}\n{"id": "caf\xe9"}', r"line 2: the text is not UTF-8 \(byte 0xe9\)"),
         ("a.csv", "id,context\n1,2".encode("utf-16"), r"line 1: the text is not UTF-8 \(byte 0xff\)"),
         ("a.csv", b'id,context\n1,"two\nlines"\n3,4,5\n', "line 4: 3 fields where the header has 2"),
+        ("a.csv", b'id,context\n1,"two\nlines",3\n', "line 2: 3 fields where the header has 2"),
         ("a.csv", b"id,context\n1,2\n3\n", "line 3: 1 fields where the header has 2"),
         ("a.csv", b'id,context\n1,"open', "line 2: broken CSV"),
         ("a.csv", b"id,a,id\n1,2,3\n", "has the column id more than once"),
@@ -415,6 +416,12 @@ def test_any_text_survives_any_container(container, rows):
     with tempfile.TemporaryDirectory() as directory:
         name = write(Path(directory) / container, CONTAINERS[container](rows))
         assert_same_rows(sources.open_source(name, "qa"), rows)
+
+
+def test_a_cell_of_csv_may_be_long_and_keeps_its_line_ends(tmp_path):
+    note = "a\r\nb\rc\n" * 50_000
+    name = write(tmp_path / "a.csv", f'id,note\r\n1,"{note}"\r\n\r\n'.encode())
+    assert sources.open_source(name, "qa").read("train")["note"].tolist() == [note]
 
 
 def test_extra_columns_of_csv_are_text_as_written(tmp_path):

@@ -1,0 +1,209 @@
+"""Bad input: one plain sentence that says what to do, exit code 1 (data) or 2 (usage), nothing left behind."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import save_electra
+
+ROOT = Path(__file__).resolve().parents[1]
+ROW = {"context": "Aspirin daily.", "question": "How often?", "answers": {"text": ["daily"], "answer_start": [8]}}
+
+DEMO = ("--do_train", "--dataset", "demo", "--model", "demo")
+
+
+@pytest.fixture
+def refused(command, tmp_path):
+    """Run run.py on something it must refuse; returns (exit code, the sentence)."""
+
+    def call(*argv) -> tuple[int, str]:
+        out = tmp_path / "refused_output"
+        code, printed, err = command(*argv, "--output_dir", out, "--no_cuda")
+        sentences = [line for line in err.splitlines() if line.startswith("error: ")]
+        assert printed == ""
+        assert len(sentences) == 1, err
+        assert "Traceback" not in err
+        assert not out.exists()
+        return code, sentences[0]
+
+    return call
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        ((), "pass --do_train to train, --do_eval to evaluate"),
+        (("--do_train", "--max_train_samples", "0"), "0 is not at least 1"),
+        (("--do_train", "--validation_fraction", "1.5"), "between 0 and 1"),
+        (("--do_train", "--max_lenght", "128"), "--max_lenght; did you mean --max_length?"),
+        (("--do_train", "--num_train_epoch", "2"), "--num_train_epoch; did you mean --num_train_epochs?"),
+        (("--do_trian",), "--do_trian; did you mean --do_train?"),
+        (("--do_train", "--seed", "many"), "argument --seed: invalid int value: 'many'"),
+        (("--do_train", "--bf16", "true", "stray"), "unknown argument stray"),
+        (("--do_train", "--ablations", "both"), "invalid choice: 'both'"),
+        (("--do_train", "--load_best_model_at_end", "--eval_strategy", "steps"), "do not fit together"),
+        (("--do_train", "--eval_split", "test"), "--eval_split needs --do_eval"),
+        (("--do_eval", "--max_train_samples", "5"), "--max_train_samples needs --do_train"),
+        (("--do_eval", "--eval_dataset", "demo", "--validation_fraction", "0.1"), "does not go with --eval_dataset"),
+        (("--do_train", "--task", "nli", "--doc_stride", "8"), "--doc_stride is for --task qa"),
+        ((*DEMO, "--do_eval", "--null_score_threshold", "1"), "cannot act"),
+        (("--do_train", "--task", "qa", "--dataset", "demo:nli"), "--task nli"),
+        (("--do_train", "--dataset", "demo:v9"), "demo:v2"),
+        ((*DEMO, "--max_length", "600"), "600 is more than the model's 512"),
+        ((*DEMO, "--max_length", "64"), "lower --doc_stride to"),
+    ],
+)  # fmt: skip
+def test_misuse_ends_with_2(refused, argv, words):
+    code, sentence = refused(*argv)
+    assert words in sentence
+    assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (None, "gone.json", "gone.json"),
+        ('{"data": [\n{"context": "a",}]}', "broken.json", "line 2"),
+        ('{"context": "a"}\n{"context": \n', "broken.jsonl", "line 2"),
+        (json.dumps([{"context": "a", "text": "b"}]), "columns.json", "question"),
+        (json.dumps([ROW | {"context": ""}]), "empty.json", "none of its 1 rows is usable"),
+        ("", "nothing.csv", "nothing.csv"),
+    ],
+)
+def test_bad_data_end_with_1(refused, tmp_path, content, name, words):
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    code, sentence = refused("--do_train", "--dataset", path, "--model", "demo")
+    assert words in sentence
+    assert code == 1
+
+
+def test_a_split_that_does_not_exist(refused):
+    code, sentence = refused("--do_train", "--dataset", "demo", "--train_split", "dev", "--model", "demo")
+    assert "train, validation" in sentence
+    assert code == 1
+
+
+def test_nothing_to_evaluate_on_is_asked_back(refused, tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps([ROW]))
+    code, sentence = refused("--do_eval", "--dataset", path, "--model", "demo")
+    assert "--eval_split" in sentence
+    assert "--validation_fraction" in sentence
+    assert code == 2
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("model.safetensors", "without weights"),
+        ("tokenizer.json", "without a tokenizer"),
+        ("config.json", "without a config.json"),
+    ],
+)
+def test_a_model_directory_that_lacks_something(refused, tmp_path, tiny_model, missing, words):
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_model, copy)
+    (copy / missing).unlink()
+    code, sentence = refused("--do_train", "--dataset", "demo", "--model", copy)
+    assert words in sentence
+    assert code == 1
+
+
+def test_an_encoder_without_a_trained_head_is_not_evaluated(command, tiny_model, tmp_path):
+    argv = ("--do_eval", "--dataset", "demo", "--model", tiny_model, "--output_dir", tmp_path / "out", "--no_cuda")
+    code, _, err = command(*argv)
+    assert "no trained weights" in err
+    assert code == 1
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["data_problems.csv"]
+
+
+def test_names_that_only_a_hub_could_know(refused, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    code, sentence = refused("--do_train", "--dataset", "nobody/no-such-data-set", "--model", "demo")
+    assert "nobody/no-such-data-set" in sentence
+    assert "demo" in sentence
+    assert code == 1
+
+
+def test_a_model_name_that_only_a_hub_could_know(refused, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    code, sentence = refused("--do_train", "--dataset", "demo", "--model", "nobody/no-such-model")
+    assert "nobody/no-such-model" in sentence
+    assert "--model demo" in sentence
+    assert code == 1
+
+
+def test_a_full_gpu_names_the_two_flags(command, monkeypatch, tmp_path, tiny_model):
+    import torch
+    from transformers import Trainer
+
+    def full(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+
+    monkeypatch.setattr(Trainer, "train", full)
+    argv = ("--do_train", "--dataset", "demo", "--model", tiny_model, "--output_dir", tmp_path / "out", "--no_cuda")
+    code, _, err = command(*argv)
+    assert "--per_device_train_batch_size" in err
+    assert "--max_length" in err
+    assert "Traceback" not in err
+    assert code == 1
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_ctrl_c_names_the_last_checkpoint(tmp_path, tokenizer):
+    """A real interrupt: SIGINT to the running script once its first checkpoint is complete."""
+    model = save_electra(tmp_path / "model", tokenizer)
+    argv = ["--do_train", "--dataset", "demo", "--model", model, "--output_dir", tmp_path / "out", "--no_cuda",
+            "--save_strategy", "steps", "--save_steps", "20", "--num_train_epochs", "200"]  # fmt: skip
+    command = [sys.executable, str(ROOT / "run.py"), *map(str, argv)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "out").glob("checkpoint-*/trainer_state.json")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    assert "the last checkpoint is" in err
+    assert "--resume_from_checkpoint last" in err
+    assert process.returncode == 1
+
+
+def test_the_old_cache_name_is_honoured_with_one_line(monkeypatch, capsys):
+    import helpers
+
+    monkeypatch.setenv("TRANSFORMERS_CACHE", "/somewhere/models")
+    monkeypatch.delenv("HF_HUB_CACHE", raising=False)
+    helpers.set_up_logging()
+    helpers.honour_old_cache_name()
+    assert os.environ["HF_HUB_CACHE"] == "/somewhere/models"
+    assert capsys.readouterr().err.count("TRANSFORMERS_CACHE") == 1
+    monkeypatch.setenv("HF_HUB_CACHE", "/elsewhere")
+    helpers.honour_old_cache_name()
+    assert os.environ["HF_HUB_CACHE"] == "/elsewhere"
+
+
+def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
+    import outputs
+    from errors import DataError
+
+    path = tmp_path / "figures.json"
+    path.write_text("old")
+
+    def rows():
+        yield {"row": 1}
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match="No space left on device"):
+        outputs.write_jsonl(path, rows())
+    assert path.read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["figures.json"]

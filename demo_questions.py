@@ -44,7 +44,7 @@ AMBIGUOUS = ("how_taken", "one_allergen", "one_denied", "one_problem")
 # How many of a note's questions are hard and how many ambiguous: one entry is drawn.
 HARD_PER_NOTE = (0, 0, 1)
 AMBIGUOUS_PER_NOTE = (0, 0, 1)
-N_COMMON = 5
+OTHERS_PER_NOTE = (0, 1, 1)
 
 # Fact kind -> (question kind, the value it asks for), asked where the note says all that it needs.
 _ASKED_OF = {
@@ -239,10 +239,10 @@ def ask(note: Note, number: int) -> list[Question]:
     pool = ordinary + _about_series(note) + _comparing(note)
     hard = _draw(note, [question for question in pool if question.kind in HARD], note.rng.choice(HARD_PER_NOTE))
     ambiguous = _draw(note, _ambiguous(note), note.rng.choice(AMBIGUOUS_PER_NOTE))
-    plain = [question for question in pool if question.kind not in HARD]
-    chosen = hard + ambiguous + note.rng.sample([one for one in plain if one.kind in COMMON], N_COMMON)
-    rest = [one for one in plain if one.kind not in COMMON]
-    chosen += _draw(note, rest, number - len(chosen))
+    others = [question for question in pool if question.kind not in HARD + COMMON]
+    chosen = hard + ambiguous + _draw(note, others, note.rng.choice(OTHERS_PER_NOTE))
+    common = [question for question in ordinary if question.kind in COMMON]
+    chosen += _draw(note, common, number - len(chosen))
     return note.rng.sample(chosen, len(chosen))
 
 

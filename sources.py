@@ -76,7 +76,9 @@ def open_source(name: str, task: str) -> Source:
 def _open_demo(name: str, task: str) -> Source:
     if name not in DEMO_NAMES[task]:
         choices = " or ".join(DEMO_NAMES[task])
-        raise errors.UsageError(f"--dataset {name} does not go with --task {task}; use {choices}.")
+        other = "nli" if task == "qa" else "qa"
+        hint = f", or pass --task {other}" if name in DEMO_NAMES[other] else ""
+        raise errors.UsageError(f"--dataset {name} does not go with --task {task}: use {choices}{hint}.")
     import demo_data
 
     rows = demo_data.make_demo(name.partition(":")[2])

@@ -129,8 +129,8 @@ def test_ablations_change_the_evaluation(task, command, tmp_path, tiny_model):
                    *(word for word in strides if word not in ("--max_eval_samples", 30)))[0] == 0  # fmt: skip
     losses = set()
     for ablation in ("none", "q_only", "p_only"):
-        code, _, err = command("--task", task, "--do_eval", "--dataset", name, "--model", model, "--ablations", ablation,
-                               "--output_dir", tmp_path / ablation, *strides[2:])  # fmt: skip
+        argv = ("--task", task, "--do_eval", "--dataset", name, "--model", model, "--ablations", ablation)
+        code, _, err = command(*argv, "--output_dir", tmp_path / ablation, *strides[2:])
         assert code == 0, err
         losses.add(json.loads((tmp_path / ablation / "eval_metrics.json").read_text())["eval_loss"])
     assert len(losses) == 3

@@ -1,0 +1,80 @@
+"""Several processes against one: every example once, the same figures, one writer."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMON = ["--dataset", "demo:v2", "--max_length", "96", "--doc_stride", "16", "--no_cuda"]
+SMALL_BATCHES = ["--per_device_eval_batch_size", "4"]
+TORCHRUN = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29561"]
+ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "--main_process_port", "29562"]
+
+
+def launch(launcher: list[str], *argv, cwd) -> subprocess.CompletedProcess:
+    command = [sys.executable, *(["-m", *launcher] if launcher else []), str(ROOT / "run.py"), *map(str, argv)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=400, check=False)
+    assert answer.returncode == 0, answer.stderr[-3000:]
+    return answer
+
+
+def read(directory: Path) -> tuple[dict, list[dict]]:
+    figures = json.loads((directory / "eval_metrics.json").read_text())
+    lines = (directory / "eval_predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    return figures, [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def trained_model(tmp_path_factory, tiny_model):
+    """A tiny model with a QA head, after one step that leaves its predictions as varied as chance made them."""
+    import helpers
+    import run
+
+    directory = tmp_path_factory.mktemp("head")
+    argv = ["--do_train", "--model", tiny_model, "--max_train_samples", 64, "--max_steps", 1, *COMMON]
+    assert (
+        helpers.run_script(run.main, [*map(str, argv), "--learning_rate", "1e-5", "--output_dir", str(directory)]) == 0
+    )
+    return directory
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [TORCHRUN, ACCELERATE], ids=["torchrun", "accelerate"])
+def test_two_processes_evaluate_as_one(launcher, tmp_path, trained_model):
+    """29 examples with several windows each do not divide by 2 x 4, so the sampler repeats rows."""
+    argv = ["--do_eval", "--model", trained_model, "--max_eval_samples", "29", *COMMON, *SMALL_BATCHES]
+    launch([], *argv, "--output_dir", tmp_path / "one", cwd=tmp_path)
+    answer = launch(launcher, *argv, "--output_dir", tmp_path / "two", cwd=tmp_path)
+    (one, one_rows), (two, two_rows) = read(tmp_path / "one"), read(tmp_path / "two")
+    assert len(two_rows) == len({row["id"] for row in two_rows}) == 29
+    for name, value in one.items():
+        if not name.endswith(("_runtime", "_per_second", "_time")):
+            assert two[name] == pytest.approx(value, abs=1e-5), name
+    for first, second in zip(one_rows, two_rows, strict=True):
+        assert (first["id"], first["predicted_answer"]) == (second["id"], second["predicted_answer"])
+    assert len({row["predicted_answer"] for row in one_rows}) > 3
+    assert answer.stdout.count("exact match") == 1
+    assert answer.stderr.count("all rows") == 1
+
+
+@pytest.mark.slow
+def test_two_processes_train_and_load_the_best_model(tmp_path, still_model):
+    """The same steps from 1 x 8 and 2 x 4 rows: the same loss, and the best checkpoint's figures at the end."""
+    argv = ["--do_train", "--do_eval", "--model", still_model, "--max_train_samples", "32", "--max_eval_samples", "20",
+            "--num_train_epochs", "2", "--eval_strategy", "epoch", "--metric_for_best_model", "eval_f1", *COMMON,
+            "--load_best_model_at_end", "--train_sampling_strategy", "sequential", "--learning_rate", "1e-3",
+            "--logging_steps", "1"]  # fmt: skip
+    launch([], *argv, "--output_dir", tmp_path / "one", "--per_device_train_batch_size", "8", cwd=tmp_path)
+    launch(TORCHRUN, *argv, "--output_dir", tmp_path / "two", "--per_device_train_batch_size", "4", cwd=tmp_path)
+    states = [json.loads((tmp_path / name / "trainer_state.json").read_text()) for name in ("one", "two")]
+    losses = [[entry["loss"] for entry in state["log_history"] if "loss" in entry] for state in states]
+    assert losses[1][:4] == pytest.approx(losses[0][:4], abs=1e-5)
+    figures = read(tmp_path / "two")[0]
+    evaluated = [entry["eval_f1"] for entry in states[1]["log_history"] if "eval_f1" in entry]
+    assert figures["eval_f1"] == pytest.approx(max(evaluated), abs=1e-9)
+    assert states[1]["best_metric"] == pytest.approx(max(evaluated), abs=1e-9)

@@ -5,7 +5,7 @@ WORDINGS = {
     "complaint": (
         "Why did the patient come to the hospital?",
         "Why was the patient admitted?",
-        "What brought the patient to the hospital?",
+        "For what was the patient admitted?",
     ),
     "duration": (
         "How long had the symptoms been present?",

@@ -1,0 +1,112 @@
+"""Which rows are held out and drawn, and in what order NLI labels meet the model's logits."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from errors import DataError
+from examples import Examples, align_labels, fit_labels, hold_out, load_examples, sample_rows
+from sources import open_source
+
+
+def qa_examples(n_contexts=20, each=3):
+    rows = [
+        {"id": f"{c}-{q}", "context": f"context {c}", "question": f"q {q}", "answers": {"text": [], "answer_start": []}}
+        for c in range(n_contexts)
+        for q in range(each)
+    ]
+    problems = pd.DataFrame(
+        [("0-0", "p", "a", "b", "c", "train")], columns=["id", "problem", "action", "before", "after", "split"]
+    )
+    return Examples(pd.DataFrame(rows).assign(usable_for_training=True), problems, "name", "train")
+
+
+def test_whole_contexts_are_held_out_up_to_the_fraction():
+    rest, held_out = hold_out(qa_examples(), 0.25)
+    assert len(held_out.frame) == 15
+    assert len(rest.frame) == 45
+    assert set(rest.frame["context"]) & set(held_out.frame["context"]) == set()
+    assert len(rest.problems) + len(held_out.problems) == 1
+
+
+def test_what_is_held_out_depends_on_the_texts_alone():
+    whole = qa_examples()
+    shuffled = whole.replaced(whole.frame.sample(frac=1, random_state=7))
+    assert set(hold_out(whole, 0.2)[1].frame["id"]) == set(hold_out(shuffled, 0.2)[1].frame["id"])
+
+
+def test_a_small_fraction_still_holds_out_one_context_and_a_large_one_leaves_one():
+    assert len(hold_out(qa_examples(3), 0.01)[1].frame) == 3
+    assert len(hold_out(qa_examples(3), 0.99)[0].frame) == 3
+
+
+def test_one_context_cannot_be_split():
+    with pytest.raises(DataError, match="share one context"):
+        hold_out(qa_examples(1), 0.5)
+
+
+def test_a_sample_depends_on_the_seed_and_keeps_the_order():
+    whole = qa_examples()
+    first, again, other = sample_rows(whole, 10, 1), sample_rows(whole, 10, 1), sample_rows(whole, 10, 2)
+    assert first.frame["id"].tolist() == again.frame["id"].tolist() != other.frame["id"].tolist()
+    place = {name: number for number, name in enumerate(whole.frame["id"])}
+    assert first.frame["id"].map(place).is_monotonic_increasing
+    assert sample_rows(whole, 60, 1) is whole
+
+
+def test_ids_do_not_depend_on_what_is_held_out_or_drawn(tmp_path):
+    rows = [
+        {"context": f"context {n // 2} word", "question": f"q{n}", "answers": {"text": ["word"], "answer_start": [10]}}
+        for n in range(12)
+    ]
+    for row in rows:
+        row["answers"]["answer_start"] = [row["context"].index("word")]
+    path = tmp_path / "rows.json"
+    path.write_text(json.dumps(rows))
+    whole = load_examples(open_source(str(path), "qa"), "train", "qa")
+    by_question = dict(zip(whole.frame["question"], whole.frame["id"], strict=True))
+    for part in (*hold_out(whole, 0.5), sample_rows(whole, 4, 3)):
+        assert all(by_question[q] == i for q, i in zip(part.frame["question"], part.frame["id"], strict=True))
+
+
+class Config:
+    def __init__(self, names, num_labels=None):
+        self.id2label = dict(enumerate(names))
+        self.num_labels = num_labels or len(names)
+
+
+def nli_examples(names, labels):
+    frame = pd.DataFrame(
+        {"id": [str(n) for n in range(len(labels))], "premise": "p", "hypothesis": "h", "label": labels}
+    )
+    return Examples(frame, pd.DataFrame(), "name", "train", tuple(names))
+
+
+def test_labels_follow_the_models_own_order_by_name():
+    data = {"eval": nli_examples(["entailment", "neutral", "contradiction"], [0, 1, 2, 0])}
+    fitted = fit_labels(Config(["CONTRADICTION", "ENTAILMENT", "NEUTRAL"]), data)["eval"]
+    assert fitted.frame["label"].tolist() == [1, 2, 0, 1]
+    assert fitted.label_names == ("CONTRADICTION", "ENTAILMENT", "NEUTRAL")
+
+
+def test_a_new_head_is_sized_to_the_training_data():
+    config = Config(["LABEL_0", "LABEL_1"])
+    data = {"train": nli_examples(["yes", "no", "perhaps"], [0, 1, 2]), "eval": nli_examples(["no", "yes"], [0, 1])}
+    fitted = fit_labels(config, data)
+    assert config.num_labels == 3
+    assert config.label2id == {"yes": 0, "no": 1, "perhaps": 2}
+    assert fitted["eval"].frame["label"].tolist() == [1, 0]
+
+
+def test_other_labels_than_the_models_are_refused():
+    with pytest.raises(DataError, match="maybe"):
+        align_labels(nli_examples(["yes", "maybe"], [0, 1]), ("yes", "no"))
+    with pytest.raises(DataError, match="3 labels"):
+        fit_labels(Config(["LABEL_0", "LABEL_1"]), {"eval": nli_examples(["a", "b", "c"], [0, 1, 2])})
+
+
+def test_bare_numbers_are_read_in_the_models_order():
+    fitted = align_labels(nli_examples(["0", "1"], [1, 0]), ("entailment", "not_entailment"))
+    assert fitted.frame["label"].tolist() == [1, 0]
+    assert fitted.label_names == ("entailment", "not_entailment")

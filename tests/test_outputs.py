@@ -1,0 +1,102 @@
+"""Writers, manifests and the hash of a data set's ids."""
+
+import json
+import math
+import os
+
+import numpy as np
+import pytest
+
+import outputs
+from errors import DataError, UsageError
+
+
+def test_json_keeps_values_and_turns_what_json_lacks_into_null(tmp_path):
+    value = {
+        "a": np.float32(0.5),
+        "b": [np.int64(3), math.nan, math.inf],
+        "c": np.array([1, 2]),
+        4: (True, None, "é🫀"),
+    }
+    outputs.write_json(tmp_path / "value.json", value)
+    assert outputs.read_json(tmp_path / "value.json") == {
+        "a": 0.5,
+        "b": [3, None, None],
+        "c": [1, 2],
+        "4": [True, None, "é🫀"],
+    }
+
+
+def test_reading_what_is_not_there_or_not_json_names_the_file(tmp_path):
+    with pytest.raises(DataError, match=r"gone\.json does not exist"):
+        outputs.read_json(tmp_path / "gone.json")
+    (tmp_path / "half.json").write_text('{"a": ')
+    with pytest.raises(DataError, match=r"half\.json is not a readable JSON file"):
+        outputs.read_json(tmp_path / "half.json")
+
+
+def test_an_interrupted_writer_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+
+    def rows():
+        yield {"row": 1}
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        outputs.write_jsonl(path, rows())
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["table.csv"]
+
+
+def test_written_files_get_the_usual_permissions(tmp_path):
+    outputs.write_json(tmp_path / "a.json", 1)
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "a.json").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_the_hash_of_ids_ignores_order_and_sees_every_change():
+    assert outputs.ids_hash(["a", "b"]) == outputs.ids_hash(["b", "a"])
+    different = [["a"], ["a", "b"], ["ab"], ["a", "b", "b"], ["a,b"], ['a"', "b"]]
+    assert len({outputs.ids_hash(ids) for ids in different}) == len(different)
+
+
+def test_the_manifest_names_what_it_was_made_from(tmp_path):
+    source, target = tmp_path / "source", tmp_path / "target"
+    outputs.write_manifest(source, {"seed": 1})
+    outputs.write_manifest(target, {"seed": 2}, [source, tmp_path / "without"])
+    manifest = json.loads((target / "manifest.json").read_text())
+    assert manifest["made_from"] == {str(source / "manifest.json"): outputs.file_hash(source / "manifest.json")}
+    assert manifest["seed"] == 2
+    assert manifest["versions"]["numpy"] == np.__version__
+
+
+def test_only_complete_checkpoints_count_in_numeric_order(tmp_path):
+    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-11"):
+        (tmp_path / name).mkdir()
+    for name in ("checkpoint-9", "checkpoint-10"):
+        (tmp_path / name / "trainer_state.json").write_text("{}")
+    assert [path.name for path in outputs.checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-10"]
+    assert outputs.checkpoint_to_resume(tmp_path, "last") == str(tmp_path / "checkpoint-10")
+    assert outputs.checkpoint_to_resume(tmp_path, None) is None
+    with pytest.raises(DataError, match="no complete checkpoint"):
+        outputs.checkpoint_to_resume(tmp_path, str(tmp_path / "checkpoint-11"))
+    with pytest.raises(DataError, match="no complete checkpoint"):
+        outputs.checkpoint_to_resume(tmp_path / "checkpoint-11", "last")
+
+
+class Arguments:
+    do_train, resume_from_checkpoint = True, None
+
+
+def test_clearing_an_earlier_run_leaves_the_users_own_files(tmp_path):
+    for name in ("manifest.json", "eval_metrics.json", "notes.txt", "checkpoint-3/trainer_state.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UsageError, match="finished run"):
+        outputs.refuse_earlier_run(tmp_path, False, Arguments)
+    outputs.refuse_earlier_run(tmp_path, True, Arguments)
+    outputs.clear_earlier_run(tmp_path, checkpoints_too=False)
+    assert sorted(os.listdir(tmp_path)) == ["checkpoint-3", "notes.txt"]
+    outputs.clear_earlier_run(tmp_path, checkpoints_too=True)
+    assert os.listdir(tmp_path) == ["notes.txt"]

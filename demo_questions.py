@@ -1,6 +1,7 @@
 """Questions about the built-in clinical notes: what each asks for, and how hard it is meant to be.
 
-Ordinary questions have one right span. HARD ones too, but finding it takes counting, comparing or two steps.
+Most questions are COMMON ones with one right span. HARD ones have one too, but finding it takes counting,
+comparing, two steps, or knowing what kind of drug a name stands for.
 AMBIGUOUS ones have two defensible spans, of which the data set, like a human annotator, names one at random.
 """
 
@@ -25,6 +26,7 @@ from demo_notes import (
 )
 from demo_wordings import WORDINGS
 
+# What most questions are about; with fewer of each kind, three epochs do not learn any.
 COMMON = ("complaint", "duration", "admitted", "age", "dose", "frequency", "reason", "drug_by_reason")
 HARD = (
     "drug_by_class",
@@ -41,7 +43,7 @@ HARD = (
 )
 AMBIGUOUS = ("how_taken", "one_allergen", "one_denied", "one_problem")
 
-# How many of a note's questions are hard and how many ambiguous: one entry is drawn.
+# How many of a note's questions are hard, ambiguous, and neither of these nor common: one entry is drawn.
 HARD_PER_NOTE = (0, 0, 1)
 AMBIGUOUS_PER_NOTE = (0, 0, 1)
 OTHERS_PER_NOTE = (0, 1, 1)
@@ -118,11 +120,16 @@ class Question:
     answer_type: str = ""
 
 
+def _paraphrased(note: Note, reason: str) -> str:
+    """A reason in its own words, or every fourth time in words that do not occur in the note."""
+    return note.rng.choice([reason] * 3 + [LAY_WORDS[reason]])
+
+
 def _params(note: Note, fact: Fact) -> dict[str, str]:
-    """What a wording may mention of a fact: its values and their paraphrases, every fourth time in lay words."""
+    """What a wording may mention of a fact: its values and their paraphrases."""
     params = dict(fact.values)
     if "reason" in params:
-        params["lay"] = note.rng.choice([params["reason"]] * 3 + [LAY_WORDS[params["reason"]]])
+        params["lay"] = _paraphrased(note, params["reason"])
     if fact.kind in ("drug", "start"):
         params["drug_class"] = DRUG_CLASSES[params["drug"]]
     if fact.kind == "exam":
@@ -271,7 +278,7 @@ def _unmentioned(note: Note) -> list[Question]:
     params = {
         "drug": drug["drug"],
         "drug_class": drug["drug_class"],
-        "lay": LAY_WORDS[drug["reason"]],
+        "lay": _paraphrased(note, drug["reason"]),
         "test": note.pick([exam["test"] for exam in EXAMS if not note.mentions(exam["test"])]),
         "allergen": note.pick([allergen for allergen in ALLERGENS if not note.mentions(allergen)]),
         "relative": note.pick([relative for relative in RELATIVES if not note.mentions(relative)]),
@@ -284,6 +291,8 @@ def _unmentioned(note: Note) -> list[Question]:
 
 
 def ask_unanswerable(note: Note, number: int) -> list[Question]:
-    """`number` questions of the usual kinds that the note does not answer, half about things it names."""
-    near = _draw(note, _unsaid(note), number - number // 2)
-    return near + _draw(note, _unmentioned(note), number - len(near))
+    """`number` questions that the note does not answer, mostly of the kinds that it usually does answer."""
+    pool = _unsaid(note) + _unmentioned(note)
+    rare = _draw(note, [question for question in pool if question.kind not in COMMON], note.rng.choice((0, 0, 1)))
+    common = [question for question in pool if question.kind in COMMON]
+    return rare + _draw(note, common, number - len(rare))

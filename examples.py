@@ -77,7 +77,7 @@ def eval_split_of(source, asked: str | None) -> str | None:
 
 
 def hold_out(whole: Examples, fraction: float) -> tuple[Examples, Examples]:
-    """Split examples into (rest, held out): whole contexts in the order of their hash until `fraction` of the rows.
+    """Split examples into (rest, held out): whole contexts in the order of their hash that fit into `fraction`.
 
     Rows with the same context (NLI: premise) stay together. The choice depends on nothing but the texts: neither on
     the seed nor on the order of the rows. The problems go with the rows that have them.
@@ -92,10 +92,9 @@ def hold_out(whole: Examples, fraction: float) -> tuple[Examples, Examples]:
     by_hash = sorted(sizes.index, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
     chosen, n_rows = set(), 0
     for text in by_hash[:-1]:
-        if chosen and n_rows + sizes[text] > fraction * len(frame):
-            break
-        chosen.add(text)
-        n_rows += sizes[text]
+        if not chosen or n_rows + sizes[text] <= fraction * len(frame):
+            chosen.add(text)
+            n_rows += sizes[text]
     taken = frame[column].isin(chosen)
     logger.info("%d of %d rows of %s are held out for evaluation, by %s.", n_rows, len(frame), whole.name, column)
     moved = whole.problems["id"].isin(set(frame.loc[taken, "id"]))

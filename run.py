@@ -60,76 +60,50 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--help_trainer", action="store_true", help="list all options of Transformers' TrainingArguments and exit")
     add("--task", choices=("qa", "nli"), default="qa", help="extractive QA or natural language inference (default: qa)")
-    add(
-        "--dataset",
-        metavar="NAME",
-        help="hub name, name:subset, directory from save_to_disk, file (.json, .jsonl, .csv, "
-        ".parquet, each also .gz), or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)",
-    )
+    add("--model", metavar="NAME", default=MODEL, help=f"hub name, model directory, or demo (default: {MODEL})")
+    text = "hide one side in training and evaluation: q_only masks the context (nli: hypothesis only), "
+    text += "p_only makes the question neutral (nli: premise only) (default: none)"
+    add("--ablations", choices=("none", "q_only", "p_only"), default="none", help=text)
+    add("--overwrite_output_dir", action="store_true", help="write again into a directory that holds a run")
+    add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
+    add_data_options(parser.add_argument_group("data").add_argument)
+    add_window_options(parser.add_argument_group("windows and answers").add_argument)
+    return parser
+
+
+def add_data_options(add) -> None:
+    """Which rows are trained and evaluated on."""
+    text = "hub name, name:subset, directory from save_to_disk, file (.json, .jsonl, .csv, .parquet, each also .gz), "
+    text += "or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)"
+    add("--dataset", metavar="NAME", help=text)
     add("--eval_dataset", metavar="NAME", help="evaluate on another data set, given as for --dataset")
     add("--train_split", metavar="SPLIT", default="train", help="split to train on (default: train)")
     add("--eval_split", metavar="SPLIT", help="split to evaluate on (default: validation, validation_matched or dev)")
-    add(
-        "--validation_fraction",
-        metavar="X",
-        type=fraction,
-        help="hold out this share of the training rows for evaluation, "
-        "whole contexts at a time; between 0 and 1 (default: 0.1 where there is no split to evaluate on)",
-    )
-    add("--model", metavar="NAME", default=MODEL, help=f"hub name, model directory, or demo (default: {MODEL})")
-    add(
-        "--max_length",
-        metavar="N",
-        type=positive,
-        help=f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if smaller)",
-    )
-    add("--doc_stride", metavar="N", type=int, help=f"tokens that neighbouring windows share (default: {DOC_STRIDE})")
-    add(
-        "--max_answer_length",
-        metavar="N",
-        type=positive,
-        help="longest answer in tokens (default: the longest gold answer in the data)",
-    )
-    add("--n_best_size", metavar="N", type=positive, help=f"spans kept of each example (default: {N_BEST_SIZE})")
-    add(
-        "--null_score_threshold",
-        metavar="X",
-        type=float,
-        help="predict no answer when the null score exceeds the best "
-        f"span's by more than this many logits; higher answers more (default: {NULL_SCORE_THRESHOLD})",
-    )
-    add(
-        "--max_train_samples",
-        metavar="N",
-        type=positive,
-        help="train on this many rows, drawn with --seed (default: all)",
-    )
-    add(
-        "--max_eval_samples",
-        metavar="N",
-        type=positive,
-        help="evaluate on this many rows, drawn with --seed (default: all)",
-    )
-    add(
-        "--ablations",
-        choices=("none", "q_only", "p_only"),
-        default="none",
-        help="hide one side in training and evaluation: q_only masks the context (nli: hypothesis only), "
-        "p_only makes the question neutral (nli: premise only) (default: none)",
-    )
-    add(
-        "--save_nbest",
-        action="store_true",
-        help=f"also write {outputs.NBEST_PREDICTIONS}, the best spans of each example",
-    )
-    add(
-        "--strict_data",
-        action="store_true",
-        help="stop when the data have any problem instead of mending or leaving out rows",
-    )
-    add("--overwrite_output_dir", action="store_true", help="write again into a directory that holds a run")
-    add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
-    return parser
+    text = "hold out this share of the training rows for evaluation, whole contexts at a time; between 0 and 1 "
+    text += "(default: 0.1 where there is no split to evaluate on)"
+    add("--validation_fraction", metavar="X", type=fraction, help=text)
+    rows = "on this many rows, drawn with --seed (default: all)"
+    add("--max_train_samples", metavar="N", type=positive, help=f"train {rows}")
+    add("--max_eval_samples", metavar="N", type=positive, help=f"evaluate {rows}")
+    text = "stop when the data have any problem instead of mending or leaving out rows"
+    add("--strict_data", action="store_true", help=text)
+
+
+def add_window_options(add) -> None:
+    """How contexts are cut and answers are searched."""
+    text = f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if smaller)"
+    add("--max_length", metavar="N", type=positive, help=text)
+    text = f"tokens that neighbouring windows of a context share (qa; default: {DOC_STRIDE})"
+    add("--doc_stride", metavar="N", type=int, help=text)
+    text = "longest answer in tokens (qa; default: the longest gold answer in the data)"
+    add("--max_answer_length", metavar="N", type=positive, help=text)
+    text = f"spans kept of each example (qa; default: {N_BEST_SIZE})"
+    add("--n_best_size", metavar="N", type=positive, help=text)
+    text = "predict no answer when the null score exceeds the best span's by more than this many logits; "
+    text += f"higher answers more (qa; default: {NULL_SCORE_THRESHOLD})"
+    add("--null_score_threshold", metavar="X", type=float, help=text)
+    text = f"also write {outputs.NBEST_PREDICTIONS}, the best spans of each example (qa)"
+    add("--save_nbest", action="store_true", help=text)
 
 
 def parse_arguments(argv: Sequence[str]):

@@ -13,7 +13,7 @@ QA_VARIANTS = ("", "v2", "noisy")
 # The data people compare their results on: a change of it is deliberate or a mistake.
 SHA256 = {
     "": "d3f7338a96d8434107725adc1c1451fd397d537c52b0e37f05482aa005ce7e21",
-    "v2": "c2ca197ee7fb48ed567abb015e866568fa066273592a7ec2b6bb461774d14049",
+    "v2": "396edc9ef0139a55b87fec19bd09a2d16a371aa4cb010f01d8d799e24c976d2b",
     "noisy": "60f72b91135f05901fd5e202053e28de1d9a5f11b3b516c79e0d2931c492c6ab",
     "nli": "1391615baaf2a25b67882990b90e76f82eb07e417fa0562fd16537cd286d28e3",
 }
@@ -99,13 +99,12 @@ def test_a_third_of_v2_has_no_answer_in_every_note(demo):
         assert contexts(rows) == contexts(demo[""][split])
 
 
-def test_unanswerable_questions_are_worded_like_answerable_ones(demo):
-    rows = demo["v2"]["train"]
-    first_words = [
-        {row["question"].split()[0] for row in rows if bool(row["answers"]["text"]) == answerable}
-        for answerable in (True, False)
-    ]
-    assert first_words[1] <= first_words[0]
+def test_most_unanswerable_questions_are_worded_like_answerable_ones(demo):
+    beginnings = {True: [], False: []}
+    for row in demo["v2"]["train"]:
+        beginnings[bool(row["answers"]["text"])].append(" ".join(row["question"].split()[:3]))
+    n_alike = sum(beginning in beginnings[True] for beginning in beginnings[False])
+    assert n_alike >= 0.9 * len(beginnings[False])
 
 
 def test_a_question_without_an_answer_is_not_one_the_default_set_answers(demo):

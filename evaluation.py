@@ -12,6 +12,8 @@ from windows import factorize
 
 NO_CANDIDATE_DIFF = float(np.finfo(np.float32).max)
 INTERNAL_COLUMNS = ("usable_for_training",)
+PREDICTION_FIELDS = {"predicted_answer", "predicted_start", "predicted_score", "em", "f1", "null_score_diff"}
+PREDICTION_FIELDS |= {"label_name", "predicted_label", "predicted_scores"}
 
 
 def interval(name: str, values: np.ndarray, groups: np.ndarray, seed: int, scale: float) -> dict[str, float]:
@@ -27,10 +29,21 @@ def refuse_nan(scores: np.ndarray) -> None:
 
 
 def source_fields(frame) -> Iterator[dict]:
-    """The rows of a canonical frame as dicts, without the columns that are the suite's own."""
+    """The rows of a canonical frame as dicts, without the suite's own columns.
+
+    A source column that has the name of a prediction's field is called source_NAME.
+    """
     columns = [column for column in frame.columns if column not in INTERNAL_COLUMNS]
+    names = [f"source_{column}" if column in PREDICTION_FIELDS else column for column in columns]
     for row in frame[columns].itertuples(index=False, name=None):
-        yield dict(zip(columns, row, strict=True))
+        yield dict(zip(names, row, strict=True))
+
+
+def shown(title: str, name: str, figures: dict[str, float], digits: int) -> str:
+    """A figure with its interval in words; the interval is left out where it is unknown (one context)."""
+    value, low, high = (figures[f"eval_{name}{end}"] for end in ("", "_low", "_high"))
+    interval = "" if np.isnan(low) else f" (95% interval {low:.{digits}f} to {high:.{digits}f})"
+    return f"{title} {value:.{digits}f}{interval}"
 
 
 class QaEvaluation:
@@ -58,6 +71,14 @@ class QaEvaluation:
         self.seed = seed
         self.golds = [answer["text"] for answer in frame["answers"]]
         self.unanswerable = np.array([len(gold) == 0 for gold in self.golds], dtype=bool)
+        self.has_unanswerable = allow_no_answer or bool(self.unanswerable.any())
+
+    def selectable(self) -> set[str]:
+        """The figures by which the best model can be chosen."""
+        if not self.unanswerable.any():
+            return {"exact_match", "f1", "loss"}
+        parts = {f"{part}_{name}" for part in ("HasAns", "NoAns", "best") for name in ("exact", "f1")}
+        return {"exact_match", "f1", "loss"} | parts
 
     def start(self) -> None:
         """Forget the last pass."""
@@ -113,7 +134,7 @@ class QaEvaluation:
         self.answers_null = self.allow_no_answer & (self.null_diffs > self.null_score_threshold)
         pairs = zip(self.answers_null, self.span_texts, strict=True)
         self.predicted = ["" if null else text for null, text in pairs]
-        self.em, self.f1 = squad_scores(self.predicted, self.golds, bool(self.unanswerable.any()))
+        self.em, self.f1 = squad_scores(self.predicted, self.golds, self.has_unanswerable)
 
     def _threshold_figures(self) -> dict[str, float]:
         """The best null score threshold for either figure, when the data have unanswerable questions."""
@@ -147,16 +168,15 @@ class QaEvaluation:
 
     def tables(self) -> dict:
         """What belongs into eval_metrics.json beside the figures."""
-        return {"intervals": "95% bootstrap over contexts", "max_answer_length": self.max_answer_length}
+        choices = {
+            name: getattr(self, name) for name in ("max_answer_length", "allow_no_answer", "null_score_threshold")
+        }
+        return {"intervals": "95% bootstrap over contexts", **choices}
 
     def headline(self, figures: dict[str, float]) -> str:
         """The result in a few words."""
-        parts = [
-            f"{title} {figures[f'eval_{name}']:.2f} (95% interval {figures[f'eval_{name}_low']:.2f} to "
-            f"{figures[f'eval_{name}_high']:.2f})"
-            for name, title in (("exact_match", "exact match"), ("f1", "F1"))
-        ]
-        return f"{', '.join(parts)}, {len(self.frame)} questions"
+        scores = f"{shown('exact match', 'exact_match', figures, 2)}, {shown('F1', 'f1', figures, 2)}"
+        return f"{scores}, {len(self.frame)} questions"
 
     def nbest_predictions(self) -> Iterator[dict]:
         """One dict an example: its best spans, best first, with scores and a softmax over what is listed."""
@@ -186,6 +206,12 @@ class NliEvaluation:
         """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits."""
         self.frame, self.label_names, self.seed = frame, label_names, seed
         self.gold = frame["label"].to_numpy(dtype=np.int64)
+
+    def selectable(self) -> set[str]:
+        """The figures by which the best model can be chosen."""
+        return {"accuracy", "loss"} | {
+            f"{part}_{name}" for part in ("precision", "recall") for name in self.label_names
+        }
 
     def start(self) -> None:
         """Forget the last pass."""
@@ -231,8 +257,5 @@ class NliEvaluation:
 
     def headline(self, figures: dict[str, float]) -> str:
         """The result in a few words."""
-        return (
-            f"accuracy {figures['eval_accuracy']:.4f} (95% interval {figures['eval_accuracy_low']:.4f} to "
-            f"{figures['eval_accuracy_high']:.4f}; always guessing the majority: "
-            f"{figures['eval_majority_share']:.4f}), {len(self.frame)} pairs"
-        )
+        majority = f"always guessing the majority: {figures['eval_majority_share']:.4f}"
+        return f"{shown('accuracy', 'accuracy', figures, 4)}, {majority}, {len(self.frame)} pairs"

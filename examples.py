@@ -9,7 +9,7 @@ import pandas as pd
 
 from data_checks import check_nli, check_qa, summary_table
 from errors import DataError, UsageError
-from records import canonical_nli, canonical_qa
+from records import NLI_ORDER, canonical_nli, canonical_qa
 from sources import open_source
 
 logger = logging.getLogger(__name__)
@@ -21,7 +21,10 @@ DEFAULT_HELD_OUT = 0.1
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """The checked examples of one split: a canonical frame and how it came about."""
+    """The checked examples of one split: a canonical frame and how it came about.
+
+    `has_unanswerable` speaks of the whole split, whatever is held out or drawn later.
+    """
 
     frame: pd.DataFrame
     problems: pd.DataFrame
@@ -29,6 +32,7 @@ class Examples:
     split: str
     label_names: tuple[str, ...] = ()
     held_out: float | None = None
+    has_unanswerable: bool = False
 
     def replaced(self, frame: pd.DataFrame, **changes) -> "Examples":
         """The same examples with some of the rows (and other fields changed)."""
@@ -49,7 +53,7 @@ class Examples:
         return sum(not answer["text"] for answer in self.frame["answers"]) if "answers" in self.frame else 0
 
 
-def load_examples(source, split: str, task: str, label_names: tuple[str, ...] | None = None) -> Examples:
+def load_examples(source, split: str, task: str) -> Examples:
     """Read a split, bring it into the canonical frame and check every row.
 
     Raises:
@@ -61,14 +65,14 @@ def load_examples(source, split: str, task: str, label_names: tuple[str, ...] | 
         frame, problems = check_qa(*canonical_qa(raw, where))
         names = ()
     else:
-        frame, problems, names = canonical_nli(raw, where, source.label_names or label_names)
+        frame, problems, names = canonical_nli(raw, where, source.label_names)
         frame, problems = check_nli(frame, problems)
     examples = Examples(frame, problems.assign(split=split), source.name, split, names)
     if not len(frame) or not frame["usable_for_training"].any():
         why = problems["problem"].mode().tolist()[:1] or ["it is empty"]
         raise DataError(f"{where}: none of its {len(raw)} rows is usable ({why[0]}): look at the file.")
     logger.info("%s\n%s", where, summary_table(problems, len(raw), examples.n_unanswerable))
-    return examples
+    return dataclasses.replace(examples, has_unanswerable=examples.n_unanswerable > 0)
 
 
 def eval_split_of(source, asked: str | None) -> str | None:
@@ -129,6 +133,8 @@ def load_data(options, training_args) -> dict[str, Examples]:
         source = open_source(name, options.task) if training_args.do_train or not options.eval_dataset else None
         if training_args.do_train:
             data["train"] = load_examples(source, options.train_split, options.task)
+        if training_args.do_train and options.validation_fraction and not training_args.do_eval:
+            data["train"] = hold_out(data["train"], options.validation_fraction)[0]
         if training_args.do_eval:
             eval_source = open_source(options.eval_dataset, options.task) if options.eval_dataset else source
             data = add_eval_examples(options, data, source, eval_source)
@@ -149,12 +155,11 @@ def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -
             )
         split = eval_source.splits[0]
     if split is not None:
-        names = data["train"].label_names if "train" in data else None
-        return data | {"eval": load_examples(eval_source, split, options.task, names)}
+        return data | {"eval": load_examples(eval_source, split, options.task)}
     if "train" not in data and options.validation_fraction is None:
         raise UsageError(
             f"{source.name} has no split to evaluate on (it has {', '.join(source.splits)}): pass --eval_split to "
-            "evaluate on all rows of one, or the --validation_fraction that training held out (0.1 by default)."
+            "evaluate on all rows of one, or the --validation_fraction that training was given to hold out."
         )
     whole = data.get("train") or load_examples(source, options.train_split, options.task)
     rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)
@@ -170,21 +175,22 @@ def trained_label_names(config) -> tuple[str, ...] | None:
 def align_labels(examples: Examples, target: tuple[str, ...]) -> Examples:
     """Renumber NLI labels from the data's order of names to `target`'s, matched by name without regard to case.
 
+    Labels that are bare numbers carry no names. They are read as entailment, neutral, contradiction, the usual order,
+    where `target` is in that order, and refused otherwise.
+
     Raises:
-        DataError: the names differ.
+        DataError: the names differ, or bare numbers meet another order of names.
     """
     names = [name.lower() for name in examples.label_names]
     wanted = [name.lower() for name in target]
     if names == wanted:
         return examples
-    if all(name.isdigit() for name in names) and len(names) <= len(wanted):
-        logger.warning("%s has bare numbers for labels; they are read in the model's order: %s.", examples.name, target)
+    where = f"{examples.name}, split {examples.split}, has the labels {', '.join(examples.label_names)}"
+    if names == [str(number) for number in range(len(names))] and tuple(wanted) == NLI_ORDER:
+        logger.warning("%s; they are read as %s.", where, ", ".join(target))
         return dataclasses.replace(examples, label_names=target)
     if not set(names) <= set(wanted):
-        raise DataError(
-            f"{examples.name}, split {examples.split}, has the labels {', '.join(examples.label_names)}, "
-            f"but {', '.join(target)} are expected: rename them in the data."
-        )
+        raise DataError(f"{where}, but {', '.join(target)} are expected: write those names into the data.")
     number = [wanted.index(name) for name in names]
     frame = examples.frame.assign(label=[number[label] for label in examples.frame["label"]])
     return dataclasses.replace(examples, frame=frame, label_names=target)
@@ -193,19 +199,21 @@ def align_labels(examples: Examples, target: tuple[str, ...]) -> Examples:
 def fit_labels(config, data: dict[str, Examples]) -> dict[str, Examples]:
     """`data` with its NLI labels in the order of the model's logits; a new head is sized to the training data.
 
-    A fine-tuned model keeps its own order of labels where it has the same names as the data. `config` gets the names.
+    A fine-tuned model keeps its own order of labels where it has the same names as the data; `config` gets the names
+    when there is something to train. A model without names of its own is taken to have the data's order.
 
     Raises:
         DataError: the labels of the data and of the model do not match.
     """
     names = trained_label_names(config)
     data_names = next(iter(data.values())).label_names
-    same = names is not None and {name.lower() for name in names} == {name.lower() for name in data_names}
-    if "train" in data and not same:
+    if "train" in data and (names is None or {name.lower() for name in names} != {name.lower() for name in data_names}):
         names = data_names
         config.num_labels = len(names)
+        config.id2label, config.label2id = dict(enumerate(names)), {name: number for number, name in enumerate(names)}
     if names is None and len(data_names) > config.num_labels:
         raise DataError(f"the data have {len(data_names)} labels, but --model tells only {config.num_labels} apart.")
-    names = names or data_names
-    config.id2label, config.label2id = dict(enumerate(names)), {name: number for number, name in enumerate(names)}
+    if names is None:
+        names = (*data_names, *(f"LABEL_{number}" for number in range(len(data_names), config.num_labels)))
+        logger.warning("--model does not name its labels; they are taken to be %s, in this order.", ", ".join(names))
     return {purpose: align_labels(part, names) for purpose, part in data.items()}

@@ -46,14 +46,14 @@ def run_script(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None
     except SuiteError as error:
         return report(str(error), error.exit_code)
     except KeyboardInterrupt as error:
-        return report(str(error) or "Stopped by Ctrl-C; nothing was written.", 1)
+        return report(str(error) or "stopped by Ctrl-C.", 1)
     return 0
 
 
 def report(sentence: str, exit_code: int) -> int:
-    """Print the sentence on stderr, from the first process only, and return the exit code."""
-    if is_first_process():
-        print(f"error: {sentence}" if exit_code else sentence, file=sys.stderr)
+    """Print the sentence on stderr, with the rank where it is not the first process's, and return the exit code."""
+    rank = "" if is_first_process() else f" (process {os.environ['RANK']})"
+    print(f"error{rank}: {sentence}", file=sys.stderr)
     return exit_code
 
 
@@ -120,6 +120,15 @@ def require_model_files(directory: Path) -> None:
         )
 
 
+def unreadable_model() -> tuple[type[Exception], ...]:
+    """What the libraries raise for files that are missing, truncated or not what they should be."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    known = (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError)
+    return (*known, SafetensorError, StrictDataclassError)
+
+
 def load_config(path: str):
     """The model's configuration.
 
@@ -130,9 +139,11 @@ def load_config(path: str):
 
     try:
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
-    except (OSError, ValueError) as error:
+    except unreadable_model() as error:
+        if Path(path).is_dir():
+            raise DataError(f"the config.json of --model {path} cannot be used ({one_line(error)}).") from error
         raise DataError(
-            f"--model {path} could not be loaded ({first_line(error)}): check the name and the connection, or give "
+            f"--model {path} could not be loaded ({one_line(error)}): check the name and the connection, or give "
             "a local model directory or --model demo, which needs no network."
         ) from error
 
@@ -143,8 +154,11 @@ def load_tokenizer(path: str):
 
     try:
         return AutoTokenizer.from_pretrained(path, use_fast=True, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise DataError(f"the tokenizer of --model {path} could not be loaded ({first_line(error)}).") from error
+    except unreadable_model() as error:
+        raise DataError(
+            f"the tokenizer of --model {path} could not be loaded ({one_line(error)}): save one beside the model with "
+            "save_pretrained, or choose another --model."
+        ) from error
 
 
 def load_model(path: str, config, task: str, *, needs_trained_head: bool):
@@ -159,25 +173,32 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
     library_logging.disable_progress_bar()
     library_logging.set_verbosity_error()  # its report of a new head is replaced by the line below
     loader = AutoModelForQuestionAnswering if task == "qa" else AutoModelForSequenceClassification
+    loading = {"config": config, "output_loading_info": True, "trust_remote_code": False}
     try:
-        model, info = loader.from_pretrained(path, config=config, output_loading_info=True, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DataError(f"--model {path} could not be loaded for --task {task} ({first_line(error)}).") from error
+        model, info = loader.from_pretrained(path, ignore_mismatched_sizes=not needs_trained_head, **loading)
+    except unreadable_model() as error:
+        raise DataError(f"--model {path} could not be loaded for --task {task} ({one_line(error)}).") from error
     library_logging.set_verbosity_warning()
-    missing = sorted(info["missing_keys"])
-    if missing and needs_trained_head:
+    new = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    encoder = [name for name in new if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name]
+    if encoder:
         raise DataError(
-            f"--model {path} has no trained weights for --task {task} ({missing[0]} is missing), so there is "
+            f"the weights of --model {path} do not fit its config.json ({encoder[0]} and {len(encoder) - 1} more are "
+            "missing or have another size): give a model directory whose files belong together."
+        )
+    if new and needs_trained_head:
+        raise DataError(
+            f"--model {path} has no trained weights for --task {task} ({new[0]} is missing), so there is "
             "nothing to evaluate: train it first with --do_train."
         )
-    if missing:
-        logger.info("New weights, to be trained: %s.", ", ".join(missing))
+    if new:
+        logger.info("New weights, to be trained: %s.", ", ".join(new))
     return model
 
 
-def first_line(error: Exception) -> str:
-    """The first line of an exception's text, without a final full stop."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")
+def one_line(error: Exception) -> str:
+    """An exception's text on one line, at most 300 characters, without a final full stop."""
+    return (" ".join(str(error).split())[:300] or type(error).__name__).rstrip(".: ")
 
 
 def window_limit(config, tokenizer) -> int:

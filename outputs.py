@@ -179,28 +179,45 @@ def has_manifest(directory: Path) -> bool:
     return (Path(directory) / MANIFEST).is_file()
 
 
+def manifest_settings(directory: str | Path) -> dict:
+    """The resolved settings in a directory's manifest; empty where there is no manifest."""
+    return read_json(Path(directory) / MANIFEST).get("settings", {}) if has_manifest(directory) else {}
+
+
+def checkpoint_directories(directory: Path) -> list[Path]:
+    """The directories `checkpoint-N` of a directory, complete or not, by rising N."""
+    found = [path for path in Path(directory).glob("checkpoint-*") if path.is_dir() and path.name[11:].isdecimal()]
+    return sorted(found, key=lambda path: int(path.name[11:]))
+
+
 def checkpoints(directory: Path) -> list[Path]:
     """The complete checkpoints of a directory, oldest first."""
-    found = [path.parent for path in Path(directory).glob("checkpoint-*/trainer_state.json")]
-    return sorted(found, key=lambda path: int(path.name.rsplit("-", 1)[1]))
+    return [path for path in checkpoint_directories(directory) if (path / "trainer_state.json").is_file()]
 
 
-def refuse_earlier_run(directory: Path, overwrite: bool, training_args) -> None:
+def refuse_earlier_run(directory: Path, overwrite: bool, training_args, model: str) -> None:
     """Refuse a directory that holds a run, unless it is to be overwritten or resumed.
 
     Raises:
-        UsageError: a finished run, or checkpoints that a new run would mix with.
+        UsageError: a finished run, checkpoints that a new run would mix with, or a file instead of a directory; also a
+            model inside the directory, which a new run would overwrite or whose manifest an evaluation would replace.
     """
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"--output_dir {directory} is a file: choose another name.")
+    if Path(model).exists() and directory.resolve() in (Path(model).resolve(), *Path(model).resolve().parents):
+        raise UsageError(
+            f"--model {model} lies in --output_dir {directory}, which this run writes: choose another one."
+        )
     if overwrite:
         return
     if has_manifest(directory):
         raise UsageError(
             f"{directory} holds a finished run: choose another --output_dir, or pass --overwrite_output_dir."
         )
-    if training_args.do_train and not training_args.resume_from_checkpoint and checkpoints(directory):
+    if checkpoints(directory) and not training_args.resume_from_checkpoint:
         raise UsageError(
             f"{directory} holds checkpoints of an unfinished run: pass --resume_from_checkpoint last to go on, "
-            "or --overwrite_output_dir to start again."
+            "--overwrite_output_dir to start again, or another --output_dir."
         )
 
 
@@ -224,8 +241,16 @@ def checkpoint_to_resume(directory: Path, asked: str | None) -> str | None:
 
 def clear_earlier_run(directory: Path, checkpoints_too: bool) -> None:
     """Remove what run.py is going to write again, the manifest before all else."""
-    for name in (MANIFEST, EVAL_METRICS, EVAL_PREDICTIONS, NBEST_PREDICTIONS, DATA_PROBLEMS):
+    for name in (MANIFEST, EVAL_METRICS, EVAL_PREDICTIONS, NBEST_PREDICTIONS):
         (Path(directory) / name).unlink(missing_ok=True)
     if checkpoints_too:
-        for checkpoint in Path(directory).glob("checkpoint-*"):
+        for checkpoint in checkpoint_directories(directory):
             shutil.rmtree(checkpoint)
+
+
+def what_is_left(directory: Path) -> str:
+    """Where an interrupted run can go on, in a few words."""
+    found = checkpoints(directory)
+    if not found:
+        return "there is no checkpoint yet"
+    return f"the last checkpoint is {found[-1]}; go on with --resume_from_checkpoint last"

@@ -236,12 +236,14 @@ def read_answers(cell) -> dict:
 
 
 def _parsed(cell: str):
-    """What the text of a cell stands for; a JSON string is one answer text."""
-    if cell.strip() in ("", "None"):
+    """What the text of a cell stands for: lists and dicts as JSON or Python write them, or one answer as it is."""
+    if cell.strip() in ("", "None", "null"):
         return None
+    if cell.strip()[0] not in '[{("' and not cell.strip().startswith("array("):
+        return cell
     try:
         return json.loads(cell)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         pass
     try:
         return ast.literal_eval(_NumpyLiterals().visit(ast.parse(cell.strip(), mode="eval")))
@@ -269,7 +271,7 @@ def _as_list(value) -> list:
 
 def _answer_part(part) -> dict:
     """One dict of answers, its fields lists or scalars, or one bare text."""
-    if isinstance(part, str) or part is None:
+    if part is None or _is_scalar(part):
         part = {"text": part}
     if not isinstance(part, dict):
         raise UnreadableAnswers("answers cannot be read")
@@ -301,7 +303,7 @@ def _offset(value) -> int:
     """A place in the context, in characters; −1 where none is stated."""
     if _is_empty(value):
         return MISSING_START
-    if isinstance(value, str) and re.fullmatch(r"\s*-?\d+\s*", value):
+    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
         return int(value)
     if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value == value // 1:
         return int(value)

@@ -10,6 +10,7 @@ data_problems.csv and, last, manifest.json.
 import argparse
 import difflib
 import logging
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,23 +22,26 @@ from errors import DataError, UsageError
 logger = logging.getLogger("run")
 
 OUTPUT_DIR = "./trainer_output"
-TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "logging_steps": 50, "save_strategy": "epoch"}
+TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "learning_rate": 1e-4, "logging_steps": 50, "save_strategy": "epoch"}
 MODEL = "google/electra-small-discriminator"
 MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
 QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
 EPILOG = """
 All of Transformers' TrainingArguments work here as well (--help_trainer lists them), among them --do_train, --do_eval,
 --output_dir DIR (default ./trainer_output), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
---learning_rate X (5e-5), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
---bf16, --report_to NAME. Two defaults differ from Transformers': --save_strategy epoch, --logging_steps 50.
+--learning_rate X (1e-4), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
+--bf16, --report_to NAME. Three defaults differ from Transformers': --learning_rate 1e-4 (small encoders learn slowly
+with its 5e-5), --save_strategy epoch, --logging_steps 50.
 """
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1."""
+    """A whole number from 1 to 2^31 - 1."""
+    if not text.lstrip("+-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
     number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1")
+    if not 1 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1 (and below 2^31)")
     return number
 
 
@@ -46,6 +50,14 @@ def fraction(text: str) -> float:
     number = float(text)
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{number} does not lie between 0 and 1")
+    return number
+
+
+def finite(text: str) -> float:
+    """A number, neither NaN nor infinite."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     return number
 
 
@@ -64,7 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = "hide one side in training and evaluation: q_only masks the context (nli: hypothesis only), "
     text += "p_only makes the question neutral (nli: premise only) (default: none)"
     add("--ablations", choices=("none", "q_only", "p_only"), default="none", help=text)
-    add("--overwrite_output_dir", action="store_true", help="write again into a directory that holds a run")
+    add("--overwrite_output_dir", action="store_true", help="replace the run in --output_dir, checkpoints included")
     add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
     add_data_options(parser.add_argument_group("data").add_argument)
     add_window_options(parser.add_argument_group("windows and answers").add_argument)
@@ -93,7 +105,9 @@ def add_window_options(add) -> None:
     """How contexts are cut and answers are searched."""
     text = f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if smaller)"
     add("--max_length", metavar="N", type=positive, help=text)
-    text = f"tokens that neighbouring windows of a context share (qa; default: {DOC_STRIDE})"
+    text = (
+        f"tokens that neighbouring windows of a context share (qa; default: {DOC_STRIDE}, or a third of --max_length)"
+    )
     add("--doc_stride", metavar="N", type=int, help=text)
     text = "longest answer in tokens (qa; default: the longest gold answer in the data)"
     add("--max_answer_length", metavar="N", type=positive, help=text)
@@ -101,7 +115,7 @@ def add_window_options(add) -> None:
     add("--n_best_size", metavar="N", type=positive, help=text)
     text = "predict no answer when the null score exceeds the best span's by more than this many logits; "
     text += f"higher answers more (qa; default: {NULL_SCORE_THRESHOLD})"
-    add("--null_score_threshold", metavar="X", type=float, help=text)
+    add("--null_score_threshold", metavar="X", type=finite, help=text)
     text = f"also write {outputs.NBEST_PREDICTIONS}, the best spans of each example (qa)"
     add("--save_nbest", action="store_true", help=text)
 
@@ -139,18 +153,21 @@ def parse_training_arguments(argv: Sequence[str]):
     unknown = parser.parse_known_args(list(argv))[1]
     if unknown:
         flags = [flag for own in (parser, build_parser()) for action in own._actions for flag in action.option_strings]
-        near = difflib.get_close_matches(unknown[0].split("=")[0], flags, n=1)
+        near = difflib.get_close_matches(unknown[0].split("=")[0], sorted({*flags} - {"-h", "--help"}), n=1)
         hint = f"; did you mean {near[0]}?" if near else "; python run.py --help and --help_trainer list the options."
         raise UsageError(f"unknown argument {unknown[0]}{hint}")
     try:
         return parser.parse_args_into_dataclasses(list(argv), look_for_args_file=False)[0]
     except (ValueError, ImportError) as error:
-        raise UsageError(f"the training arguments do not fit together: {helpers.first_line(error)}.") from error
+        raise UsageError(f"the training arguments do not fit together: {helpers.one_line(error)}.") from error
 
 
 def check_options(options: argparse.Namespace, training_args) -> None:
     """Refuse, with a UsageError, every option that could not act."""
-    given = {name for name in QA_ONLY if getattr(options, name) not in (None, False)}
+    given = {name for name in QA_ONLY if getattr(options, name) is not None and getattr(options, name) is not False}
+    searches = given & {"n_best_size", "null_score_threshold", "save_nbest"}
+    sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+    zero = [name for name in sizes if getattr(training_args, name) < 1]
     trains, evaluates = training_args.do_train, training_args.do_eval
     for refused, sentence in (
         (not trains and not evaluates, "nothing to do: pass --do_train to train, --do_eval to evaluate, or both."),
@@ -159,7 +176,11 @@ def check_options(options: argparse.Namespace, training_args) -> None:
         (options.eval_dataset and not evaluates, "--eval_dataset needs --do_eval: add it."),
         (options.eval_split and not evaluates, "--eval_split needs --do_eval: add it."),
         (options.max_eval_samples and not evaluates, "--max_eval_samples needs --do_eval: add it."),
-        (options.save_nbest and not evaluates, "--save_nbest needs --do_eval: add it."),
+        (searches and not evaluates, f"--{min(searches, default='')} needs --do_eval: add it."),
+        (not training_args.output_dir.strip(), "--output_dir is empty: name a directory."),
+        (zero, f"--{min(zero, default='')} must be at least 1."),
+        (not 0 <= training_args.seed < 2**32, f"--seed {training_args.seed} does not lie between 0 and 2^32 - 1."),
+        (training_args.num_train_epochs <= 0, f"--num_train_epochs {training_args.num_train_epochs} is not above 0."),
         (options.max_train_samples and not trains, "--max_train_samples needs --do_train: add it."),
         (training_args.resume_from_checkpoint and not trains, "--resume_from_checkpoint needs --do_train: add it."),
         (
@@ -167,10 +188,6 @@ def check_options(options: argparse.Namespace, training_args) -> None:
             "--validation_fraction holds out training rows, so it does not go with --eval_dataset or --eval_split.",
         ),
         (options.doc_stride is not None and options.doc_stride < 0, "--doc_stride must be at least 0 tokens."),
-        (
-            not trains and Path(options.model).resolve() == Path(training_args.output_dir).resolve(),
-            f"evaluating would replace the manifest of the model in {options.model}: choose another --output_dir.",
-        ),
         (training_args.label_smoothing_factor, "--label_smoothing_factor is not offered: leave it out."),
     ):
         if refused:
@@ -182,13 +199,14 @@ def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: i
     from evaluation import QaEvaluation
     from windows import QaWindows
 
-    doc_stride = DOC_STRIDE if options.doc_stride is None else options.doc_stride
+    doc_stride = min(DOC_STRIDE, max_length // 3) if options.doc_stride is None else options.doc_stride
     windows = {
         purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations)
         for purpose, part in data.items()
     }
-    longest = max(1, *(int(part.gold_lengths.max()) for part in windows.values()))
-    allow_no_answer = any(part.n_unanswerable > 0 for part in data.values())
+    trained = outputs.manifest_settings(options.model)
+    longest = max(trained.get("longest_gold", 1), *(int(part.gold_lengths.max()) for part in windows.values()), 1)
+    allow_no_answer = trained.get("allow_no_answer", False) or any(part.has_unanswerable for part in data.values())
     if options.null_score_threshold is not None and not allow_no_answer:
         raise UsageError("--null_score_threshold cannot act, these data have no unanswerable questions: leave it out.")
     search = {
@@ -198,8 +216,10 @@ def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: i
         "null_score_threshold": options.null_score_threshold or NULL_SCORE_THRESHOLD,
     }
     logger.info("Answers of up to %d tokens (longest gold answer: %d).", search["max_answer_length"], longest)
+    if allow_no_answer:
+        logger.info("Some questions have no answer, so a prediction may be empty.")
     evaluation = QaEvaluation(data["eval"].frame, windows["eval"], seed=seed, **search) if "eval" in data else None
-    return windows, evaluation, {"max_length": max_length, "doc_stride": doc_stride, **search}
+    return windows, evaluation, {"max_length": max_length, "doc_stride": doc_stride, "longest_gold": longest, **search}
 
 
 def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
@@ -212,37 +232,49 @@ def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: 
     return pairs, evaluation, {"max_length": max_length}
 
 
-def build_trainer(options: argparse.Namespace, training_args, data: dict):
-    """Load model and tokenizer, tokenise the data, and return (trainer, resolved settings)."""
+def build_trainer(options: argparse.Namespace, training_args, data: dict, path: str):
+    """Load model and tokenizer from `path`, tokenise the data; returns (trainer, resolved settings, features)."""
     from transformers import set_seed
 
     from examples import fit_labels
     from training import NliTrainer, QaTrainer
     from windows import PadCollator
 
-    path = helpers.model_path(options.model)
     config, tokenizer = helpers.load_config(path), helpers.load_tokenizer(path)
     max_length = helpers.resolve_max_length(options.max_length, MAX_LENGTH, helpers.window_limit(config, tokenizer))
     if options.task == "nli":
         data = fit_labels(config, data)
     prepare, trainer_class = (prepare_qa, QaTrainer) if options.task == "qa" else (prepare_nli, NliTrainer)
     features, evaluation, settings = prepare(options, data, tokenizer, max_length, training_args.seed)
-    list_problems(options, training_args, data, features)
+    check_best_metric(training_args, evaluation)
     set_seed(training_args.seed)
     model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))
-    trainer = trainer_class(
-        model=model,
-        args=training_args,
-        train_dataset=features.get("train"),
-        eval_dataset=features.get("eval"),
-        processing_class=tokenizer,
-        data_collator=PadCollator(tokenizer),
-        evaluation=evaluation,
-        examples_per_row=part.n_examples / len(part),
-    )
-    return trainer, settings
+    try:
+        trainer = trainer_class(
+            model=model,
+            args=training_args,
+            train_dataset=features.get("train"),
+            eval_dataset=features.get("eval"),
+            processing_class=tokenizer,
+            data_collator=PadCollator(tokenizer),
+            evaluation=evaluation,
+            examples_per_row=part.n_examples / len(part),
+        )
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"the Trainer refuses its arguments: {helpers.one_line(error)}.") from error
+    return trainer, settings, features
+
+
+def check_best_metric(training_args, evaluation) -> None:
+    """UsageError when the best model is to be chosen by a figure that the evaluation does not give."""
+    asked = training_args.metric_for_best_model
+    if asked is None or evaluation is None:
+        return
+    if asked.removeprefix("eval_") not in evaluation.selectable():
+        listed = ", ".join(f"eval_{name}" for name in sorted(evaluation.selectable()))
+        raise UsageError(f"--metric_for_best_model {asked} is not a figure of the evaluation; choose one of {listed}.")
 
 
 def list_problems(options: argparse.Namespace, training_args, data: dict, features: dict) -> None:
@@ -259,7 +291,9 @@ def list_problems(options: argparse.Namespace, training_args, data: dict, featur
         columns = [name for name in outputs.PROBLEM_COLUMNS if name != "split"]
         listed = [(part.frame["id"].iloc[row], *problem) for row, *problem in rows]
         found.append(pd.DataFrame(listed, columns=columns).assign(split=part.split))
-    problems = pd.concat(found, ignore_index=True)
+        for problem, n_rows in found[-1]["problem"].value_counts().items():
+            logger.info("%s, split %s: %s in %d rows.", part.name, part.split, problem, n_rows)
+    problems = pd.concat(found, ignore_index=True).drop_duplicates()
     path = Path(training_args.output_dir) / outputs.DATA_PROBLEMS
     if helpers.is_first_process():
         outputs.write_csv(path, problems[outputs.PROBLEM_COLUMNS])
@@ -274,23 +308,13 @@ def train_model(trainer, checkpoint: str | None) -> None:
 
     Raises:
         DataError: the device's memory does not hold a batch.
-        KeyboardInterrupt: with the last checkpoint in its message.
     """
     import torch
 
-    directory = Path(trainer.args.output_dir)
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
     except torch.OutOfMemoryError as error:
         raise DataError(out_of_memory("train")) from error
-    except KeyboardInterrupt as error:
-        found = outputs.checkpoints(directory)
-        kept = (
-            f"the last checkpoint is {found[-1]}; go on with --resume_from_checkpoint last"
-            if found
-            else "no checkpoint yet"
-        )
-        raise KeyboardInterrupt(f"Stopped by Ctrl-C: {kept}.") from error
     trainer.save_model()
     trainer.save_state()
 
@@ -356,26 +380,39 @@ def main(argv: Sequence[str]) -> None:
     """Parse, load, train, evaluate, save."""
     options, training_args = parse_arguments(argv)
     directory = Path(training_args.output_dir)
-    outputs.refuse_earlier_run(directory, options.overwrite_output_dir, training_args)
+    outputs.refuse_earlier_run(directory, options.overwrite_output_dir, training_args, options.model)
+    path = helpers.model_path(options.model)
+    checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
     from accelerate import PartialState
 
     from examples import load_data
 
-    checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
     data = load_data(options, training_args)
+    trainer, settings, features = build_trainer(options, training_args, data, path)
     if options.overwrite_output_dir and helpers.is_first_process():
         outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)
-    trainer, settings = build_trainer(options, training_args, data)
-    if training_args.do_train:
-        train_model(trainer, checkpoint)
-    if training_args.do_eval:
-        figures = evaluate_model(options, trainer)
+    list_problems(options, training_args, data, features)
+    figures = work(options, trainer, checkpoint)
     if trainer.is_world_process_zero():
         write_manifest(options, training_args, data, settings)
         if training_args.do_eval:
             print(trainer.evaluation.headline(figures))
-        logger.info("Everything is in %s.", training_args.output_dir)
+        logger.info("Everything is in %s.", directory)
     PartialState().destroy_process_group()
+
+
+def work(options: argparse.Namespace, trainer, checkpoint: str | None) -> dict:
+    """Train and evaluate as far as asked for; the figures of the evaluation.
+
+    Raises:
+        KeyboardInterrupt: with the last checkpoint in its message.
+    """
+    try:
+        if trainer.args.do_train:
+            train_model(trainer, checkpoint)
+        return evaluate_model(options, trainer) if trainer.args.do_eval else {}
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"stopped by Ctrl-C; {outputs.what_is_left(trainer.args.output_dir)}.") from error
 
 
 if __name__ == "__main__":

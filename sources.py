@@ -160,6 +160,8 @@ def _read_json(name: str, text: str) -> pd.DataFrame:
         raise errors.DataError(
             f"{name}, line {problem.lineno}, column {problem.colno}: broken JSON ({problem.msg}{hint})."
         ) from problem
+    except (ValueError, RecursionError) as problem:
+        raise errors.DataError(f"{name}: JSON that cannot be read ({_one_line(problem)}).") from problem
     rows = content.get("data") if isinstance(content, dict) else content
     if not isinstance(rows, list):
         found = f"an object with {', '.join(content)}" if isinstance(content, dict) else repr(content)[:60]
@@ -180,6 +182,10 @@ def _read_json_lines(name: str, text: str) -> pd.DataFrame:
         except json.JSONDecodeError as problem:
             raise errors.DataError(
                 f"{name}, line {number}, column {problem.colno}: broken JSON ({problem.msg})."
+            ) from problem
+        except (ValueError, RecursionError) as problem:
+            raise errors.DataError(
+                f"{name}, line {number}: JSON that cannot be read ({_one_line(problem)})."
             ) from problem
         if not isinstance(row, dict):
             raise errors.DataError(f"{name}, line {number}: not an object but {type(row).__name__}.")
@@ -302,9 +308,13 @@ def _dataset_source(name: str, loaded) -> Source:
     splits = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
     if not splits:
         raise errors.DataError(f"The data set {name!r} has no splits.")
-    named = [_class_names(dataset.features) for dataset in splits.values()]
-    label_names = next((names for names in named if names), None)
-    return Source(name, tuple(splits), label_names, lambda split: _dataset_frame(splits[split]))
+    named = {_class_names(dataset.features) for dataset in splits.values()} - {None}
+    if len(named) > 1:
+        listed = "; ".join(", ".join(names) for names in sorted(named))
+        raise errors.DataError(
+            f"The splits of {name!r} number their labels differently ({listed}); save them with one order of names."
+        )
+    return Source(name, tuple(splits), next(iter(named), None), lambda split: _dataset_frame(splits[split]))
 
 
 def _dataset_frame(dataset) -> pd.DataFrame:

@@ -6,8 +6,9 @@ import time
 
 import torch
 from tqdm import tqdm
-from transformers import ProgressCallback, Trainer
+from transformers import ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from spans import span_logits
 
@@ -30,8 +31,8 @@ class ExampleTrainer(Trainer):
         self.evaluation = evaluation
         self.model_accepts_loss_kwargs = True  # the step's row count reaches compute_loss, which divides by it
         self.remove_callback(PrinterCallback)
-        if self.pop_callback(ProgressCallback) is not None:
-            self.add_callback(ProgressLine(examples_per_row))
+        with_bar = self.pop_callback(ProgressCallback) is not None
+        self.add_callback((ProgressBar if with_bar else ProgressLine)(examples_per_row))
 
     def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every row, float32 [batch]."""
@@ -59,6 +60,16 @@ class ExampleTrainer(Trainer):
             loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
+    def _get_train_sampler(self, train_dataset=None):
+        """As in Trainer, but the order of group_by_length follows from seed and epoch alone, as resuming needs."""
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(train_dataset)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        rows = self.args.train_batch_size * self.args.gradient_accumulation_steps
+        sampler = EpochLengthSampler(rows, self.train_dataset.lengths.tolist(), seed)
+        self.add_callback(EpochFollower(sampler))
+        return sampler
+
     def get_eval_dataloader(self, eval_dataset=None):
         """As in Trainer, but no evaluation row is ever dropped to fill batches."""
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
@@ -83,7 +94,9 @@ class ExampleTrainer(Trainer):
     ):
         """As in Trainer, with the figures of the evaluation over all rows, each counted once."""
         self.evaluation.start()
-        output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
+        devices = [self.args.device] if self.args.device.type == "cuda" else []
+        with torch.random.fork_rng(devices):  # looking at the model draws no random number from its training
+            output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
         figures = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluation.finish().items()}
         output.metrics.update(figures)
         return output
@@ -109,25 +122,53 @@ class NliTrainer(ExampleTrainer):
         return torch.nn.functional.cross_entropy(outputs["logits"].float(), inputs["labels"], reduction="none")
 
 
-class ProgressLine(ProgressCallback):
-    """Progress bars on stderr and one line a log step, with examples per second since the last one."""
+class EpochLengthSampler(LengthGroupedSampler):
+    """Batches of like lengths in an order that depends on the seed and the epoch, not on what ran before."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths)
+        self.seed, self.epoch = seed, 0
+
+    def __iter__(self):
+        self.generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return super().__iter__()
+
+
+class EpochFollower(TrainerCallback):
+    """Tells a sampler which epoch begins."""
+
+    def __init__(self, sampler: EpochLengthSampler):
+        self.sampler = sampler
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        """Called before the epoch's batches are drawn."""
+        self.sampler.epoch = int(state.epoch or 0)
+
+
+class ProgressLine(TrainerCallback):
+    """One line a log step, with examples per second since the last one."""
 
     def __init__(self, examples_per_row: float):
         super().__init__()
         self.examples_per_row = examples_per_row
+        self.restart(0)
+
+    def restart(self, step: int) -> None:
+        """Start the clock anew."""
+        self.clock, self.steps = time.perf_counter(), step
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Start the clock and the bar."""
+        """Start the clock."""
         super().on_train_begin(args, state, control, **kwargs)
-        self.clock, self.steps = time.perf_counter(), state.global_step
+        self.restart(state.global_step)
 
     def on_evaluate(self, args, state, control, **kwargs):
-        """Close the bar; evaluation does not count as training time."""
+        """Evaluation does not count as training time."""
         super().on_evaluate(args, state, control, **kwargs)
-        self.clock, self.steps = time.perf_counter(), state.global_step
+        self.restart(state.global_step)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
-        """Write one line through tqdm, which keeps the bar below it."""
+        """Write one line through tqdm, which keeps a bar below it."""
         if not state.is_world_process_zero:
             return
         with tqdm.external_write_mode():
@@ -144,8 +185,12 @@ class ProgressLine(ProgressCallback):
         now = time.perf_counter()
         rows = state.train_batch_size * args.gradient_accumulation_steps * args.world_size
         speed = rows * (state.global_step - self.steps) * self.examples_per_row / (now - self.clock)
-        self.clock, self.steps = now, state.global_step
+        self.restart(state.global_step)
         return (
             f"step {state.global_step}/{state.max_steps}  epoch {logs['epoch']:.2f}  loss {logs['loss']:.4f}  "
             f"learning rate {logs['learning_rate']:.2e}  {speed:.1f} examples/s"
         )
+
+
+class ProgressBar(ProgressLine, ProgressCallback):
+    """The Trainer's progress bars on stderr, with our lines above them."""

@@ -167,19 +167,18 @@ def gold_char_spans(answers: Iterable[dict]) -> np.ndarray:
 def gold_token_spans(contexts: TokenizedContexts, context_rows: np.ndarray, char_spans: np.ndarray) -> np.ndarray:
     """Token span of every gold answer by one array search over all contexts, int64 [n, 2], both ends inclusive.
 
-    The start is the last token that begins at or before the answer's first character, the end the first token that
-    reaches its last one (as in Transformers' question-answering example). Positions count from the context's first
-    token; (-1, -1) where there is no gold span or no token reaches it.
+    The span reaches from the first to the last token that shares a character with the answer. Transformers'
+    question-answering example gives the same, except where several tokens stand for one character (bytes of an emoji;
+    it takes only some of them) and where the tokenizer drops characters. Positions count from the context's first
+    token; (-1, -1) where there is no gold span or no token shares a character with it.
     """
     stride = np.int64(2) ** 32
-    token_context = np.repeat(np.arange(len(contexts.offsets) - 1, dtype=np.int64), np.diff(contexts.offsets))
-    base = context_rows.astype(np.int64) * stride
-    first = contexts.offsets[context_rows]
-    starts = np.searchsorted(token_context * stride + contexts.char_starts, base + char_spans[:, 0], side="right") - 1
-    ends = np.searchsorted(token_context * stride + contexts.char_ends, base + char_spans[:, 1], side="left")
+    token_base = np.repeat(np.arange(len(contexts.offsets) - 1, dtype=np.int64) * stride, np.diff(contexts.offsets))
+    base, first = context_rows.astype(np.int64) * stride, contexts.offsets[context_rows]
+    starts = np.searchsorted(token_base + contexts.char_ends, base + char_spans[:, 0], side="right")
+    ends = np.searchsorted(token_base + contexts.char_starts, base + char_spans[:, 1], side="left") - 1
     spans = np.stack([starts - first, ends - first], axis=1)
-    n_tokens = np.diff(contexts.offsets)[context_rows]
-    spans[(char_spans[:, 0] == NOT_FOUND) | (spans[:, 0] < 0) | (spans[:, 1] >= n_tokens)] = NOT_FOUND
+    spans[(char_spans[:, 0] == NOT_FOUND) | (starts > ends)] = NOT_FOUND
     return spans
 
 
@@ -225,7 +224,9 @@ class QaWindows(torch.utils.data.Dataset):
         self.last = np.minimum(self.first + capacity[self.example], n_tokens[self.example])
 
     def _label_windows(self, answers) -> None:
-        spans = gold_token_spans(self.contexts, self.context_rows, gold_char_spans(answers))
+        char_spans = gold_char_spans(answers)
+        spans = gold_token_spans(self.contexts, self.context_rows, char_spans)
+        self.without_tokens = np.flatnonzero((char_spans[:, 0] != NOT_FOUND) & (spans[:, 0] == NOT_FOUND))
         unanswerable = np.fromiter((not answer["text"] for answer in answers), dtype=bool, count=self.n_examples)
         self.gold_lengths = np.where(spans[:, 0] == NOT_FOUND, 0, spans[:, 1] - spans[:, 0] + 1)
         start, end = spans[self.example, 0], spans[self.example, 1]
@@ -250,6 +251,7 @@ class QaWindows(torch.utils.data.Dataset):
             )
             for row, n_tokens in self.cut_questions.items()
         ]
+        found += [(row, "gold answer without tokens", "labelled no answer", "", "") for row in self.without_tokens]
         limit = self.gold_lengths.max() if max_answer_length is None else max_answer_length
         for row in np.flatnonzero(self.gold_lengths > limit):
             length = f"{self.gold_lengths[row]} tokens"
@@ -257,6 +259,11 @@ class QaWindows(torch.utils.data.Dataset):
                 (row, "gold answer longer than --max_answer_length", "kept, cannot be predicted", length, length)
             )
         return found
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens in every window, special ones included, int64 [n_windows]."""
+        return self.template.n_special + self.questions.lengths[self.example] + self.last - self.first
 
     def context_starts(self, windows: np.ndarray) -> np.ndarray:
         """Position of each window's first context token in the window."""
@@ -313,6 +320,7 @@ class NliPairs(torch.utils.data.Dataset):
             types.extend(encoded["token_type_ids"])
         self.input_ids, self.token_types = Ragged.from_rows(ids), Ragged.from_rows(types)
         self.use_token_types = "token_type_ids" in tokenizer.model_input_names
+        self.lengths = self.input_ids.lengths
         self.labels = frame["label"].to_numpy(dtype=np.int64)
         self.n_examples = len(frame)
 
@@ -358,7 +366,7 @@ def fit_questions(questions: list[list[int]], room: int, doc_stride: int) -> tup
     if allowed < 4:
         raise UsageError(
             f"--doc_stride {doc_stride} leaves no room for question and context in windows of {room} tokens "
-            f"without the special ones: lower --doc_stride to {max(0, room // 4)} or raise --max_length."
+            "without the special ones: lower --doc_stride or raise --max_length."
         )
     cut = {row: len(question) for row, question in enumerate(questions) if room - len(question) <= doc_stride}
     fitted = [question[:allowed] if row in cut else question for row, question in enumerate(questions)]

@@ -1,12 +1,13 @@
 """Which rows are held out and drawn, and in what order NLI labels meet the model's logits."""
 
+import contextlib
 import json
 
 import pandas as pd
 import pytest
 
 from errors import DataError
-from examples import Examples, align_labels, fit_labels, hold_out, load_examples, sample_rows
+from examples import Examples, align_labels, fit_labels, hold_out, load_data, load_examples, sample_rows
 from sources import open_source
 
 
@@ -106,7 +107,62 @@ def test_other_labels_than_the_models_are_refused():
         fit_labels(Config(["LABEL_0", "LABEL_1"]), {"eval": nli_examples(["a", "b", "c"], [0, 1, 2])})
 
 
-def test_bare_numbers_are_read_in_the_models_order():
-    fitted = align_labels(nli_examples(["0", "1"], [1, 0]), ("entailment", "not_entailment"))
+def test_bare_numbers_meet_names_in_the_usual_order_only():
+    usual = ("entailment", "neutral", "contradiction")
+    fitted = align_labels(nli_examples(["0", "1"], [1, 0]), usual)
     assert fitted.frame["label"].tolist() == [1, 0]
-    assert fitted.label_names == ("entailment", "not_entailment")
+    assert fitted.label_names == usual
+    with pytest.raises(DataError, match="0, 1, but CONTRADICTION"):
+        align_labels(nli_examples(["0", "1"], [1, 0]), ("CONTRADICTION", "entailment", "neutral"))
+
+
+class Options:
+    task, train_split, eval_split, eval_dataset = "qa", "train", None, None
+    max_train_samples = max_eval_samples = None
+
+    def __init__(self, dataset, validation_fraction):
+        self.dataset, self.validation_fraction = dataset, validation_fraction
+
+
+class Arguments:
+    seed = 1
+
+    def __init__(self, do_train, do_eval):
+        self.do_train, self.do_eval = do_train, do_eval
+
+    def main_process_first(self, desc):
+        return contextlib.nullcontext()
+
+
+def test_what_training_alone_holds_out_is_what_evaluation_alone_sees():
+    train = load_data(Options("demo", 0.2), Arguments(True, False))["train"]
+    evaluated = load_data(Options("demo", 0.2), Arguments(False, True))["eval"]
+    both = load_data(Options("demo", 0.2), Arguments(True, True))
+    assert set(train.frame["id"]) & set(evaluated.frame["id"]) == set()
+    assert set(train.frame["context"]) & set(evaluated.frame["context"]) == set()
+    assert len(train.frame) + len(evaluated.frame) == 1200
+    assert both["train"].frame["id"].tolist() == train.frame["id"].tolist()
+    assert both["eval"].frame["id"].tolist() == evaluated.frame["id"].tolist()
+    assert train.held_out == evaluated.held_out == 0.2
+
+
+def test_unanswerable_questions_are_known_whatever_is_drawn():
+    options = Options("demo:v2", None)
+    options.max_eval_samples = 1
+    drawn = [load_data(options, Arguments(False, True))["eval"] for Arguments.seed in range(12)]
+    assert all(part.has_unanswerable for part in drawn)
+    assert {part.n_unanswerable for part in drawn} == {0, 1}
+
+
+def test_splits_with_other_label_orders_are_refused(tmp_path):
+    import datasets
+
+    def split(names):
+        text = datasets.Value("string")
+        features = datasets.Features(premise=text, hypothesis=text, label=datasets.ClassLabel(names=names))
+        return datasets.Dataset.from_dict({"premise": ["p"], "hypothesis": ["h"], "label": [0]}, features=features)
+
+    both = datasets.DatasetDict(train=split(["yes", "no"]), validation=split(["no", "yes"]))
+    both.save_to_disk(tmp_path / "mixed")
+    with pytest.raises(DataError, match="number their labels differently"):
+        open_source(str(tmp_path / "mixed"), "nli")

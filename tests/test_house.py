@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = {"run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset"}
 MODULES = {path.stem: path for path in ROOT.glob("*.py")}
 
@@ -92,6 +94,34 @@ def test_dependencies_are_in_alphabetical_order():
     lists = [project["project"]["dependencies"], *project["dependency-groups"].values()]
     for dependencies in lists:
         assert dependencies == sorted(dependencies)
+
+
+def test_the_readme_installs_the_same_packages_without_uv():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    expected = [*project["project"]["dependencies"], *project["dependency-groups"]["demo"]]
+    line = next(line for line in README.splitlines() if "pip install " in line and "venv" in line)
+    assert re.findall(r'"([^"]+)"', line) == expected
+
+
+def readme_commands() -> list[list[str]]:
+    """The argument lists of run.py in the README's indented commands."""
+    lines = [line.strip() for line in README.splitlines() if line.startswith("    ")]
+    commands = [shlex.split(line) for line in lines if "run.py --" in line]
+    return [words[words.index("run.py") + 1 :] for words in commands]
+
+
+@pytest.mark.parametrize("argv", readme_commands(), ids=" ".join)
+def test_readme_commands_are_understood_by_the_parser(argv):
+    import run
+
+    options, _ = run.parse_arguments([word.replace("$train", "none").replace("$eval", "none") for word in argv])
+    assert options.task in ("qa", "nli")
+
+
+def test_ci_runs_the_readmes_test_command():
+    steps = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert "uv run pytest" in steps
+    assert "    uv run pytest" in README.splitlines()
 
 
 def launch_configurations() -> list[dict]:

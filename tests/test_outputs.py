@@ -72,8 +72,10 @@ def test_the_manifest_names_what_it_was_made_from(tmp_path):
 
 
 def test_only_complete_checkpoints_count_in_numeric_order(tmp_path):
-    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-11"):
+    for name in ("checkpoint-9", "checkpoint-10", "checkpoint-11", "checkpoint-best"):
         (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-best" / "trainer_state.json").write_text("{}")
+    (tmp_path / "checkpoint-7").write_text("a file")
     for name in ("checkpoint-9", "checkpoint-10"):
         (tmp_path / name / "trainer_state.json").write_text("{}")
     assert [path.name for path in outputs.checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-10"]
@@ -94,8 +96,10 @@ def test_clearing_an_earlier_run_leaves_the_users_own_files(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     with pytest.raises(UsageError, match="finished run"):
-        outputs.refuse_earlier_run(tmp_path, False, Arguments)
-    outputs.refuse_earlier_run(tmp_path, True, Arguments)
+        outputs.refuse_earlier_run(tmp_path, False, Arguments, "demo")
+    outputs.refuse_earlier_run(tmp_path, True, Arguments, "demo")
+    with pytest.raises(UsageError, match="lies in --output_dir"):
+        outputs.refuse_earlier_run(tmp_path, True, Arguments, str(tmp_path / "checkpoint-3"))
     outputs.clear_earlier_run(tmp_path, checkpoints_too=False)
     assert sorted(os.listdir(tmp_path)) == ["checkpoint-3", "notes.txt"]
     outputs.clear_earlier_run(tmp_path, checkpoints_too=True)

@@ -97,10 +97,9 @@ def test_no_answers_are_no_problem(answers):
         ({"text": ["a"], "answer_start": ["six"]}, "answers cannot be read"),
         ({"text": [{"a": 1}], "answer_start": [1]}, "answers cannot be read"),
         ({"answer": ["a"]}, "answers cannot be read"),
-        (0, "answers cannot be read"),
-        ("Paris", "answers cannot be read"),
-        ("__import__('os').getcwd()", "answers cannot be read"),
+        ("[__import__('os').getcwd()]", "answers cannot be read"),
         ("{'text': ['a'", "answers cannot be read"),
+        ({"text": ["a"], "answer_start": ["9" * 30]}, "answers cannot be read"),
     ],
 )
 def test_unreadable_answers_are_listed_and_the_row_left_out(answers, problem):
@@ -113,6 +112,21 @@ def test_unreadable_answers_are_listed_and_the_row_left_out(answers, problem):
     assert problems["before"][0] == " ".join(str(answers).split())
     with pytest.raises(errors.DataError, match=f"my file: no row can be used; {problem}"):
         records.canonical_qa(raw.iloc[:1], "my file")
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        ("Paris", "Paris"),
+        (20, "20"),
+        ("20", "20"),
+        ("1e5 units", "1e5 units"),
+        ('"quoted"', "quoted"),
+        ("a, b", "a, b"),
+    ],
+)
+def test_a_scalar_is_one_answer(answer, text):
+    assert one_answer(answer) == {"text": [text], "answer_start": [-1]}
 
 
 @pytest.mark.parametrize("text_column", ["answer_text", "Answer"])

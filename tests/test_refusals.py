@@ -56,7 +56,16 @@ def refused(command, tmp_path):
         (("--do_train", "--task", "qa", "--dataset", "demo:nli"), "--task nli"),
         (("--do_train", "--dataset", "demo:v9"), "demo:v2"),
         ((*DEMO, "--max_length", "600"), "600 is more than the model's 512"),
-        ((*DEMO, "--max_length", "64"), "lower --doc_stride to"),
+        ((*DEMO, "--max_length", "64", "--doc_stride", "60"), "lower --doc_stride or raise --max_length"),
+        ((*DEMO, "--do_eval", "--metric_for_best_model", "bleu"), "bleu is not a figure of the evaluation"),
+        ((*DEMO, "--report_to", "nonsense"), "the Trainer refuses its arguments"),
+        (("--do_train", "--seed", "-1"), "--seed -1 does not lie between"),
+        (("--do_train", "--per_device_train_batch_size", "0"), "--per_device_train_batch_size must be at least 1"),
+        (("--do_train", "--num_train_epochs", "-1"), "--num_train_epochs -1.0 is not above 0"),
+        (("--do_train", "--max_length", "abc"), "'abc' is not a whole number"),
+        (("--do_eval", "--null_score_threshold", "nan"), "'nan' is not a finite number"),
+        (("--do_train", "--n_best_size", "4"), "--n_best_size needs --do_eval"),
+        (("--do_train", "--task", "nli", "--doc_stride", "0"), "--doc_stride is for --task qa"),
     ],
 )  # fmt: skip
 def test_misuse_ends_with_2(refused, argv, words):
@@ -117,12 +126,64 @@ def test_a_model_directory_that_lacks_something(refused, tmp_path, tiny_model, m
     assert code == 1
 
 
-def test_an_encoder_without_a_trained_head_is_not_evaluated(command, tiny_model, tmp_path):
-    argv = ("--do_eval", "--dataset", "demo", "--model", tiny_model, "--output_dir", tmp_path / "out", "--no_cuda")
-    code, _, err = command(*argv)
-    assert "no trained weights" in err
+def test_an_encoder_without_a_trained_head_is_not_evaluated(refused, tiny_model):
+    code, sentence = refused("--do_eval", "--dataset", "demo", "--model", tiny_model)
+    assert "no trained weights" in sentence
     assert code == 1
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["data_problems.csv"]
+
+
+def broken_weights(directory):
+    (directory / "model.safetensors").write_bytes((directory / "model.safetensors").read_bytes()[:1000])
+
+
+def other_sizes(directory):
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"hidden_size": 48}))
+
+
+def other_model(directory):
+    (directory / "config.json").write_text(
+        json.dumps({"model_type": "bert", "hidden_size": 32, "num_attention_heads": 2})
+    )
+
+
+def broken_tokenizer(directory):
+    (directory / "tokenizer.json").write_text("{}")
+
+
+@pytest.mark.parametrize("spoil", [broken_weights, other_sizes, other_model, broken_tokenizer])
+def test_a_model_whose_files_do_not_belong_together(refused, tmp_path, tiny_model, spoil):
+    copy = tmp_path / "model"
+    shutil.copytree(tiny_model, copy)
+    spoil(copy)
+    code, sentence = refused("--do_train", "--dataset", "demo", "--model", copy)
+    assert str(copy) in sentence
+    assert code == 1
+
+
+def test_a_failing_run_leaves_the_finished_one_alone(command, tmp_path, tiny_model):
+    out = tmp_path / "out"
+    argv = (
+        "--do_train",
+        "--dataset",
+        "demo",
+        "--max_train_samples",
+        8,
+        "--max_steps",
+        1,
+        "--output_dir",
+        out,
+        "--no_cuda",
+    )
+    assert command(*argv, "--model", tiny_model)[0] == 0
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    for wrong in (
+        ("--model", tmp_path / "gone"),
+        ("--model", tiny_model, "--max_length", 5000),
+        ("--model", out / "checkpoint-1"),
+    ):
+        assert command(*argv, *wrong, "--overwrite_output_dir")[0] in (1, 2)
+        assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
 def test_names_that_only_a_hub_could_know(refused, monkeypatch):

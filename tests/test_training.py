@@ -207,6 +207,33 @@ def test_resuming_gives_the_weights_of_the_uninterrupted_run(tiny_model, tokeniz
         assert torch.equal(after[name], again[name]), name
 
 
+@pytest.mark.parametrize("strategy", ["random", "group_by_length"])
+def test_resuming_in_the_second_epoch_sees_the_same_batches(tiny_model, tokenizer, tmp_path, strategy):
+    arguments = {"num_train_epochs": 2, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}
+    arguments |= {"save_strategy": "steps", "save_steps": 2, "train_sampling_strategy": strategy}
+    whole = make_trainer(tiny_model, tokenizer, tmp_path / "whole", n_rows=20, **arguments)
+    whole.train()
+    steps = sorted(int(path.name.split("-")[1]) for path in (tmp_path / "whole").glob("checkpoint-*"))
+    late = next(step for step in steps if step > whole.state.max_steps / 2)
+    assert late < whole.state.max_steps
+    resumed = make_trainer(tiny_model, tokenizer, tmp_path / "resumed", n_rows=20, **arguments)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "whole" / f"checkpoint-{late}"))
+    after, again = weights(whole), weights(resumed)
+    assert [name for name in after if not torch.equal(after[name], again[name])] == []
+
+
+def test_evaluating_on_the_way_changes_no_weight(tiny_model, tokenizer, tmp_path):
+    plain = make_trainer(tiny_model, tokenizer, tmp_path / "plain", n_rows=12, max_steps=4)
+    plain.train()
+    watched = make_trainer(
+        tiny_model, tokenizer, tmp_path / "watched", n_rows=12, max_steps=4, eval_strategy="steps", eval_steps=1
+    )
+    watched.train()
+    assert sum("eval_f1" in entry for entry in watched.state.log_history) == 4
+    one, other = weights(plain), weights(watched)
+    assert [name for name in one if not torch.equal(one[name], other[name])] == []
+
+
 def test_nan_outputs_are_refused(tiny_model, tokenizer, tmp_path):
     from errors import DataError
 

@@ -141,6 +141,31 @@ def test_emoji_accents_and_right_to_left_text_keep_their_places(tokenizer):
     assert found == ["naïve", "הלב בריא", "½ tablet", "10 mg"]
 
 
+def test_tokens_that_share_a_character_stay_together(tokenizer):
+    """One syllable is three WordPiece tokens, one emoji four bytes; the recipe would label them back to front."""
+    korean = QaWindows(qa_frame(("약 한 알", "q", ["한"], [2]), ("약 한 알", "q", ["약 한"], [0])), tokenizer, 32, 4)
+    for window, text in ((0, "한"), (1, "약 한")):
+        start, end = korean.start_positions[[window]], korean.end_positions[[window]]
+        assert start < end
+        places = korean.char_spans(np.array([window]), start, end)
+        assert "약 한 알"[places[0][0] : places[1][0]] == text
+        inside = korean[window]["input_ids"][start[0] : end[0] + 1].tolist()
+        assert tokenizer.decode(inside) == tokenizer.decode(tokenizer(text, add_special_tokens=False)["input_ids"])
+    bytes_windows = QaWindows(qa_frame(("so 😀 so", "q", ["😀"], [3])), byte_level_tokenizer(["so so"]), 32, 4)
+    assert bytes_windows.gold_lengths[0] >= 4
+
+
+def test_a_gold_answer_without_any_token_is_listed(tokenizer):
+    windows = QaWindows(qa_frame(("one \u200b two", "q", ["\u200b"], [4])), tokenizer, 32, 4)
+    assert [problem[1] for problem in windows.problems(None)] == ["gold answer without tokens"]
+    assert windows.gold_lengths.tolist() == [0]
+
+
+def test_lengths_are_those_of_the_items(tokenizer):
+    windows = QaWindows(demo_frame("", 20), tokenizer, 64, 16)
+    assert windows.lengths.tolist() == [len(windows[number]["input_ids"]) for number in range(len(windows))]
+
+
 def test_every_context_is_tokenised_once(tokenizer):
     class Counting:
         def __init__(self):

@@ -194,6 +194,18 @@ def check_options(options: argparse.Namespace, training_args) -> None:
             raise UsageError(sentence)
 
 
+def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
+    """UsageError when rows are held out for evaluation alone, but --model was trained with another part held out."""
+    if "train" in data or data["eval"].held_out is None or not outputs.has_manifest(options.model):
+        return
+    trained = outputs.read_json(Path(options.model) / outputs.MANIFEST)["data"].get("train", {})
+    if trained.get("dataset") == data["eval"].name and trained["held_out"] != data["eval"].held_out:
+        raise UsageError(
+            f"--validation_fraction {options.validation_fraction}: --model {options.model} was trained on "
+            f"{data['eval'].name} with {trained['held_out'] or 'nothing'} held out, so it has seen these rows."
+        )
+
+
 def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
     """(windows by purpose, evaluation or None, resolved settings) for QA; `data` as from `load_data`."""
     from evaluation import QaEvaluation
@@ -262,7 +274,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
             evaluation=evaluation,
             examples_per_row=part.n_examples / len(part),
         )
-    except (ValueError, ImportError) as error:
+    except (ValueError, ImportError, OSError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {helpers.one_line(error)}.") from error
     return trainer, settings, features
 
@@ -388,10 +400,11 @@ def main(argv: Sequence[str]) -> None:
     from examples import load_data
 
     data = load_data(options, training_args)
+    refuse_trained_rows(options, data)
     trainer, settings, features = build_trainer(options, training_args, data, path)
+    list_problems(options, training_args, data, features)
     if options.overwrite_output_dir and helpers.is_first_process():
         outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)
-    list_problems(options, training_args, data, features)
     figures = work(options, trainer, checkpoint)
     if trainer.is_world_process_zero():
         write_manifest(options, training_args, data, settings)

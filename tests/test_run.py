@@ -222,6 +222,10 @@ def test_rows_are_held_out_by_whole_contexts_where_there_is_no_split(command, tm
                          "--validation_fraction", 0.5, "--output_dir", tmp_path / "again")  # fmt: skip
     assert code == 0
     assert {row["context"] for row in read_jsonl(tmp_path / "again" / "eval_predictions.jsonl")} == held_out
+    argv = ("--do_eval", "--dataset", small_file, "--model", tmp_path / "out", "--output_dir", tmp_path / "seen")
+    code, _, err = command(*argv, "--validation_fraction", 0.3)
+    assert "with 0.5 held out, so it has seen these rows" in err
+    assert code == 2
 
 
 def test_a_finished_run_is_not_overwritten_unasked(trained, command, tmp_path):

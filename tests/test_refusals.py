@@ -219,13 +219,18 @@ def test_a_full_gpu_names_the_two_flags(command, monkeypatch, tmp_path, tiny_mod
     assert not (tmp_path / "out" / "manifest.json").exists()
 
 
+def heed_interrupts() -> None:
+    """A shell that starts the tests in the background has them ignore SIGINT, which children inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_names_the_last_checkpoint(tmp_path, tokenizer):
     """A real interrupt: SIGINT to the running script once its first checkpoint is complete."""
     model = save_electra(tmp_path / "model", tokenizer)
     argv = ["--do_train", "--dataset", "demo", "--model", model, "--output_dir", tmp_path / "out", "--no_cuda",
             "--save_strategy", "steps", "--save_steps", "20", "--num_train_epochs", "200"]  # fmt: skip
     command = [sys.executable, str(ROOT / "run.py"), *map(str, argv)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=heed_interrupts)
     deadline = time.monotonic() + 120
     while not list((tmp_path / "out").glob("checkpoint-*/trainer_state.json")):
         assert process.poll() is None

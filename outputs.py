@@ -179,9 +179,9 @@ def has_manifest(directory: Path) -> bool:
     return (Path(directory) / MANIFEST).is_file()
 
 
-def manifest_settings(directory: str | Path) -> dict:
-    """The resolved settings in a directory's manifest; empty where there is no manifest."""
-    return read_json(Path(directory) / MANIFEST).get("settings", {}) if has_manifest(directory) else {}
+def read_manifest(directory: str | Path) -> dict:
+    """A directory's manifest; empty where there is none."""
+    return read_json(Path(directory) / MANIFEST) if has_manifest(directory) else {}
 
 
 def checkpoint_directories(directory: Path) -> list[Path]:

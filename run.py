@@ -196,9 +196,9 @@ def check_options(options: argparse.Namespace, training_args) -> None:
 
 def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
     """UsageError when rows are held out for evaluation alone, but --model was trained with another part held out."""
-    if "train" in data or data["eval"].held_out is None or not outputs.has_manifest(options.model):
+    if "train" in data or data["eval"].held_out is None:
         return
-    trained = outputs.read_json(Path(options.model) / outputs.MANIFEST)["data"].get("train", {})
+    trained = outputs.read_manifest(options.model).get("data", {}).get("train", {})
     if trained.get("dataset") == data["eval"].name and trained["held_out"] != data["eval"].held_out:
         raise UsageError(
             f"--validation_fraction {options.validation_fraction}: --model {options.model} was trained on "
@@ -216,7 +216,7 @@ def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: i
         purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations)
         for purpose, part in data.items()
     }
-    trained = outputs.manifest_settings(options.model)
+    trained = outputs.read_manifest(options.model).get("settings", {})
     longest = max(trained.get("longest_gold", 1), *(int(part.gold_lengths.max()) for part in windows.values()), 1)
     allow_no_answer = trained.get("allow_no_answer", False) or any(part.has_unanswerable for part in data.values())
     if options.null_score_threshold is not None and not allow_no_answer:
@@ -297,12 +297,13 @@ def list_problems(options: argparse.Namespace, training_args, data: dict, featur
     """
     import pandas as pd
 
+    from records import problems_frame
+
     found = [part.problems for part in data.values()]
     for purpose, part in data.items():
         rows = features[purpose].problems(options.max_answer_length) if options.task == "qa" else []
-        columns = [name for name in outputs.PROBLEM_COLUMNS if name != "split"]
         listed = [(part.frame["id"].iloc[row], *problem) for row, *problem in rows]
-        found.append(pd.DataFrame(listed, columns=columns).assign(split=part.split))
+        found.append(problems_frame(listed).assign(split=part.split))
         for problem, n_rows in found[-1]["problem"].value_counts().items():
             logger.info("%s, split %s: %s in %d rows.", part.name, part.split, problem, n_rows)
     problems = pd.concat(found, ignore_index=True).drop_duplicates()

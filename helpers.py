@@ -5,6 +5,7 @@ Only the standard library is imported at the top, so that `--help` answers at on
 
 import argparse
 import logging
+import math
 import os
 import sys
 import warnings
@@ -17,6 +18,7 @@ from errors import DataError, SuiteError, UsageError
 logger = logging.getLogger(__name__)
 
 DEMO_MODEL = "demo"
+MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "spm.model")
 
@@ -35,6 +37,32 @@ class SentenceParser(argparse.ArgumentParser):
 def usage_error(message: str) -> NoReturn:
     """Raise argparse's message as a UsageError."""
     raise UsageError(f"{message} (--help lists the options).")
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 to 2^31 - 1."""
+    if not text.lstrip("+-").isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
+    number = int(text)
+    if not 1 <= number < 2**31:
+        raise argparse.ArgumentTypeError(f"{number} is not at least 1 (and below 2^31)")
+    return number
+
+
+def fraction(text: str) -> float:
+    """A number between 0 and 1, both excluded."""
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{number} does not lie between 0 and 1")
+    return number
+
+
+def finite(text: str) -> float:
+    """A number, neither NaN nor infinite."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
+    return number
 
 
 def run_script(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:

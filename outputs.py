@@ -17,12 +17,13 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import IO, TYPE_CHECKING, Any
 
 from errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 CONTRACT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -35,8 +36,8 @@ PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "nump
 
 
 @contextlib.contextmanager
-def atomic_writer(path: Path, newline: str | None = None) -> Iterator[TextIO]:
-    """Open `path` for writing UTF-8 text; the file appears whole when the block ends, or not at all.
+def atomic_writer(path: Path, newline: str | None = None, *, binary: bool = False) -> Iterator[IO]:
+    """Open `path` for writing UTF-8 text (or bytes); the file appears whole when the block ends, or not at all.
 
     Raises:
         DataError: the disk is full or the directory cannot be written to.
@@ -48,7 +49,8 @@ def atomic_writer(path: Path, newline: str | None = None) -> Iterator[TextIO]:
     except OSError as error:
         raise DataError(unwritable(path, error)) from error
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline=newline) as file:
+        text = {} if binary else {"encoding": "utf-8", "newline": newline}
+        with os.fdopen(handle, "wb" if binary else "w", **text) as file:
             yield file
         os.chmod(temporary, 0o666 & ~current_umask())
         os.replace(temporary, path)
@@ -60,7 +62,14 @@ def atomic_writer(path: Path, newline: str | None = None) -> Iterator[TextIO]:
 
 def unwritable(path: Path, error: OSError) -> str:
     """One sentence for a file that could not be written."""
-    return f"{path} could not be written ({error.strerror or error}): free some space or choose another --output_dir."
+    return f"{path} could not be written ({error.strerror or error}): free some space or choose another directory."
+
+
+def remove_leftovers(directory: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files that a killed run left beside files of these names."""
+    for name in names:
+        for path in Path(directory).glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
 
 
 def current_umask() -> int:
@@ -103,6 +112,12 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Write a table as CSV (RFC 4180, UTF-8, no index column)."""
     with atomic_writer(path, newline="") as file:
         frame.to_csv(file, index=False)
+
+
+def write_figure(path: Path, figure: "Figure") -> None:
+    """Write a matplotlib figure as PNG with 150 dots per inch."""
+    with atomic_writer(path, binary=True) as file:
+        figure.savefig(file, format="png", dpi=150)
 
 
 def read_json(path: Path) -> Any:

@@ -1,16 +1,16 @@
 """Train, evaluate and ablate an extractive-QA or NLI model with the Hugging Face Trainer.
 
-    python run.py --do_train --do_eval --dataset demo --model demo
+    python run.py --do_train --do_eval --enable_cartography --dataset demo --model demo
 
 Reads: a data set (hub name, saved directory, or file), a model (hub name or directory).
 Writes into --output_dir: checkpoints, the final model and tokenizer, eval_metrics.json, eval_predictions.jsonl,
-data_problems.csv and, last, manifest.json.
+data_problems.csv and, last, manifest.json. With --enable_cartography, into --cartography_output_dir: the training
+dynamics of every epoch, the metrics over all epochs, the data map and, last, manifest.json.
 """
 
 import argparse
 import difflib
 import logging
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,13 +18,14 @@ from pathlib import Path
 import helpers
 import outputs
 from errors import DataError, UsageError
+from helpers import DOC_STRIDE, MAX_LENGTH, N_BEST_SIZE, NULL_SCORE_THRESHOLD
 
 logger = logging.getLogger("run")
 
 OUTPUT_DIR = "./trainer_output"
 TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "learning_rate": 1e-4, "logging_steps": 50, "save_strategy": "epoch"}
 MODEL = "google/electra-small-discriminator"
-MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
+CARTOGRAPHY_DIR = "./cartography_output"
 QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
 EPILOG = """
 All of Transformers' TrainingArguments work here as well (--help_trainer lists them), among them --do_train, --do_eval,
@@ -33,32 +34,6 @@ All of Transformers' TrainingArguments work here as well (--help_trainer lists t
 --bf16, --report_to NAME. Three defaults differ from Transformers': --learning_rate 1e-4 (small encoders learn slowly
 with its 5e-5), --save_strategy epoch, --logging_steps 50.
 """
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 to 2^31 - 1."""
-    if not text.lstrip("+-").isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number")
-    number = int(text)
-    if not 1 <= number < 2**31:
-        raise argparse.ArgumentTypeError(f"{number} is not at least 1 (and below 2^31)")
-    return number
-
-
-def fraction(text: str) -> float:
-    """A number between 0 and 1, both excluded."""
-    number = float(text)
-    if not 0 < number < 1:
-        raise argparse.ArgumentTypeError(f"{number} does not lie between 0 and 1")
-    return number
-
-
-def finite(text: str) -> float:
-    """A number, neither NaN nor infinite."""
-    number = float(text)
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
-    return number
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -77,6 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     text += "p_only makes the question neutral (nli: premise only) (default: none)"
     add("--ablations", choices=("none", "q_only", "p_only"), default="none", help=text)
     add("--overwrite_output_dir", action="store_true", help="replace the run in --output_dir, checkpoints included")
+    text = "record every training example's dynamics in the passes that train it, and draw the data map"
+    add("--enable_cartography", action="store_true", help=text)
+    text = f"where the recording is written (with --enable_cartography; default: {CARTOGRAPHY_DIR})"
+    add("--cartography_output_dir", metavar="DIR", help=text)
     add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
     add_data_options(parser.add_argument_group("data").add_argument)
     add_window_options(parser.add_argument_group("windows and answers").add_argument)
@@ -93,10 +72,10 @@ def add_data_options(add) -> None:
     add("--eval_split", metavar="SPLIT", help="split to evaluate on (default: validation, validation_matched or dev)")
     text = "hold out this share of the training rows for evaluation, whole contexts at a time; between 0 and 1 "
     text += "(default: 0.1 where there is no split to evaluate on)"
-    add("--validation_fraction", metavar="X", type=fraction, help=text)
+    add("--validation_fraction", metavar="X", type=helpers.fraction, help=text)
     rows = "on this many rows, drawn with --seed (default: all)"
-    add("--max_train_samples", metavar="N", type=positive, help=f"train {rows}")
-    add("--max_eval_samples", metavar="N", type=positive, help=f"evaluate {rows}")
+    add("--max_train_samples", metavar="N", type=helpers.positive, help=f"train {rows}")
+    add("--max_eval_samples", metavar="N", type=helpers.positive, help=f"evaluate {rows}")
     text = "stop when the data have any problem instead of mending or leaving out rows"
     add("--strict_data", action="store_true", help=text)
 
@@ -104,18 +83,18 @@ def add_data_options(add) -> None:
 def add_window_options(add) -> None:
     """How contexts are cut and answers are searched."""
     text = f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if smaller)"
-    add("--max_length", metavar="N", type=positive, help=text)
+    add("--max_length", metavar="N", type=helpers.positive, help=text)
     text = (
         f"tokens that neighbouring windows of a context share (qa; default: {DOC_STRIDE}, or a third of --max_length)"
     )
     add("--doc_stride", metavar="N", type=int, help=text)
     text = "longest answer in tokens (qa; default: the longest gold answer in the data)"
-    add("--max_answer_length", metavar="N", type=positive, help=text)
+    add("--max_answer_length", metavar="N", type=helpers.positive, help=text)
     text = f"spans kept of each example (qa; default: {N_BEST_SIZE})"
-    add("--n_best_size", metavar="N", type=positive, help=text)
+    add("--n_best_size", metavar="N", type=helpers.positive, help=text)
     text = "predict no answer when the null score exceeds the best span's by more than this many logits; "
     text += f"higher answers more (qa; default: {NULL_SCORE_THRESHOLD})"
-    add("--null_score_threshold", metavar="X", type=finite, help=text)
+    add("--null_score_threshold", metavar="X", type=helpers.finite, help=text)
     text = f"also write {outputs.NBEST_PREDICTIONS}, the best spans of each example (qa)"
     add("--save_nbest", action="store_true", help=text)
 
@@ -181,6 +160,12 @@ def check_options(options: argparse.Namespace, training_args) -> None:
         (zero, f"--{min(zero, default='')} must be at least 1."),
         (not 0 <= training_args.seed < 2**32, f"--seed {training_args.seed} does not lie between 0 and 2^32 - 1."),
         (training_args.num_train_epochs <= 0, f"--num_train_epochs {training_args.num_train_epochs} is not above 0."),
+        (options.enable_cartography and not trains, "--enable_cartography needs --do_train: add it."),
+        (
+            options.cartography_output_dir is not None and not options.enable_cartography,
+            "--cartography_output_dir needs --enable_cartography: add it.",
+        ),
+        (options.cartography_output_dir == "", "--cartography_output_dir is empty: name a directory."),
         (options.max_train_samples and not trains, "--max_train_samples needs --do_train: add it."),
         (training_args.resume_from_checkpoint and not trains, "--resume_from_checkpoint needs --do_train: add it."),
         (
@@ -206,49 +191,12 @@ def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
         )
 
 
-def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
-    """(windows by purpose, evaluation or None, resolved settings) for QA; `data` as from `load_data`."""
-    from evaluation import QaEvaluation
-    from windows import QaWindows
-
-    doc_stride = min(DOC_STRIDE, max_length // 3) if options.doc_stride is None else options.doc_stride
-    windows = {
-        purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations)
-        for purpose, part in data.items()
-    }
-    trained = outputs.read_manifest(options.model).get("settings", {})
-    longest = max(trained.get("longest_gold", 1), *(int(part.gold_lengths.max()) for part in windows.values()), 1)
-    allow_no_answer = trained.get("allow_no_answer", False) or any(part.has_unanswerable for part in data.values())
-    if options.null_score_threshold is not None and not allow_no_answer:
-        raise UsageError("--null_score_threshold cannot act, these data have no unanswerable questions: leave it out.")
-    search = {
-        "max_answer_length": options.max_answer_length or longest,
-        "n_best": options.n_best_size or N_BEST_SIZE,
-        "allow_no_answer": allow_no_answer,
-        "null_score_threshold": options.null_score_threshold or NULL_SCORE_THRESHOLD,
-    }
-    logger.info("Answers of up to %d tokens (longest gold answer: %d).", search["max_answer_length"], longest)
-    if allow_no_answer:
-        logger.info("Some questions have no answer, so a prediction may be empty.")
-    evaluation = QaEvaluation(data["eval"].frame, windows["eval"], seed=seed, **search) if "eval" in data else None
-    return windows, evaluation, {"max_length": max_length, "doc_stride": doc_stride, "longest_gold": longest, **search}
-
-
-def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
-    """(pairs by purpose, evaluation or None, resolved settings) for NLI; `data` as from `load_data`."""
-    from evaluation import NliEvaluation
-    from windows import NliPairs
-
-    pairs = {purpose: NliPairs(part.frame, tokenizer, max_length, options.ablations) for purpose, part in data.items()}
-    evaluation = NliEvaluation(data["eval"].frame, data["eval"].label_names, seed=seed) if "eval" in data else None
-    return pairs, evaluation, {"max_length": max_length}
-
-
 def build_trainer(options: argparse.Namespace, training_args, data: dict, path: str):
     """Load model and tokenizer from `path`, tokenise the data; returns (trainer, resolved settings, features)."""
     from transformers import set_seed
 
     from examples import fit_labels
+    from features import prepare_nli, prepare_qa
     from training import NliTrainer, QaTrainer
     from windows import PadCollator
 
@@ -272,11 +220,46 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
             processing_class=tokenizer,
             data_collator=PadCollator(tokenizer),
             evaluation=evaluation,
+            recorder=make_recorder(options, training_args, data, features),
             examples_per_row=part.n_examples / len(part),
         )
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {helpers.one_line(error)}.") from error
     return trainer, settings, features
+
+
+def make_recorder(options: argparse.Namespace, training_args, data: dict, features: dict):
+    """The recorder of training dynamics, None without --enable_cartography.
+
+    Raises:
+        DataError: the checkpoint to resume from has the recording of another run, or none.
+    """
+    if not options.enable_cartography:
+        return None
+    from cartography_callback import CartographyCallback
+
+    rows = training_args.train_batch_size * training_args.gradient_accumulation_steps * training_args.world_size
+    identity = {"--seed": training_args.seed, "--data_seed": training_args.data_seed, "rows in a step": rows}
+    directory, ids = cartography_dir(options), data["train"].frame["id"]
+    recorder = CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
+    checkpoint = outputs.checkpoint_to_resume(Path(training_args.output_dir), training_args.resume_from_checkpoint)
+    if checkpoint is not None:
+        recorder.resume_from(checkpoint)
+    return recorder
+
+
+def refuse_earlier_recording(options: argparse.Namespace, training_args) -> None:
+    """UsageError where the recording would meet another one."""
+    from recordings import refuse_earlier_recording
+
+    resuming = bool(training_args.resume_from_checkpoint)
+    overwrite = options.overwrite_output_dir
+    refuse_earlier_recording(cartography_dir(options), Path(training_args.output_dir), overwrite, resuming)
+
+
+def cartography_dir(options: argparse.Namespace) -> Path:
+    """Where the recording is written."""
+    return Path(options.cartography_output_dir or CARTOGRAPHY_DIR)
 
 
 def check_best_metric(training_args, evaluation) -> None:
@@ -362,31 +345,56 @@ def evaluate_model(options: argparse.Namespace, trainer) -> dict:
     return figures
 
 
-def write_manifest(options: argparse.Namespace, training_args, data: dict, settings: dict) -> None:
-    """Close the run."""
-    described = {
-        purpose: {
-            "dataset": part.name,
-            "split": part.split,
-            "held_out": part.held_out,
-            "n_rows": len(part.frame),
-            "ids_sha256": outputs.ids_hash(part.frame["id"]),
-        }
-        for purpose, part in data.items()
+def described(part) -> dict:
+    """What a manifest says of the examples of one purpose."""
+    return {
+        "dataset": part.name,
+        "split": part.split,
+        "held_out": part.held_out,
+        "n_rows": len(part.frame),
+        "ids_sha256": outputs.ids_hash(part.frame["id"]),
     }
-    fields = {
+
+
+def manifest_fields(options: argparse.Namespace, training_args, settings: dict) -> dict:
+    """What both manifests say of the run."""
+    return {
         "script": "run.py",
         "task": options.task,
         "model": options.model,
         "ablations": options.ablations,
         "seed": training_args.seed,
-        "data": described,
         "settings": settings,
         "arguments": vars(options),
         "training_arguments": training_args.to_dict(),
     }
+
+
+def write_manifest(options: argparse.Namespace, training_args, data: dict, settings: dict) -> None:
+    """Close the run."""
+    fields = manifest_fields(options, training_args, settings)
+    fields["data"] = {purpose: described(part) for purpose, part in data.items()}
     made_from = [Path(options.model)] if Path(options.model).is_dir() else []
     outputs.write_manifest(Path(training_args.output_dir), fields, made_from)
+
+
+def close_recording(options: argparse.Namespace, trainer, data: dict, settings: dict) -> None:
+    """Draw the data map of a finished recording and write its manifest."""
+    import dynamics
+    import plots
+    import recordings
+
+    recorder, directory, seed = trainer.recorder, cartography_dir(options), trainer.args.seed
+    confidence, variability = (recorder.metrics[name].to_numpy() for name in ("confidence", "variability"))
+    metrics = recorder.metrics.assign(region=dynamics.assign_regions(confidence, variability))
+    title = f"{data['train'].name}, {data['train'].split}: {Path(options.model).name}"
+    figure = plots.data_map(metrics, title=title, n_epochs=len(recorder.epochs), seed=seed)
+    outputs.write_figure(directory / recordings.MAP, figure)
+    fields = manifest_fields(options, trainer.args, settings) | {"data": {"train": described(data["train"])}}
+    fields |= {"n_epochs": len(recorder.epochs), "n_tracked": len(metrics), "epoch_files": recorder.hashes}
+    fields["identity"] = recorder.identity
+    outputs.write_manifest(directory, fields, [Path(options.model)] if Path(options.model).is_dir() else [])
+    logger.info("The recording is in %s.", directory)
 
 
 def main(argv: Sequence[str]) -> None:
@@ -394,6 +402,8 @@ def main(argv: Sequence[str]) -> None:
     options, training_args = parse_arguments(argv)
     directory = Path(training_args.output_dir)
     outputs.refuse_earlier_run(directory, options.overwrite_output_dir, training_args, options.model)
+    if options.enable_cartography:
+        refuse_earlier_recording(options, training_args)
     path = helpers.model_path(options.model)
     checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
     from accelerate import PartialState
@@ -406,7 +416,7 @@ def main(argv: Sequence[str]) -> None:
     list_problems(options, training_args, data, features)
     if options.overwrite_output_dir and helpers.is_first_process():
         outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)
-    figures = work(options, trainer, checkpoint)
+    figures = work(options, trainer, checkpoint, data, settings)
     if trainer.is_world_process_zero():
         write_manifest(options, training_args, data, settings)
         if training_args.do_eval:
@@ -415,7 +425,7 @@ def main(argv: Sequence[str]) -> None:
     PartialState().destroy_process_group()
 
 
-def work(options: argparse.Namespace, trainer, checkpoint: str | None) -> dict:
+def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dict, settings: dict) -> dict:
     """Train and evaluate as far as asked for; the figures of the evaluation.
 
     Raises:
@@ -424,6 +434,8 @@ def work(options: argparse.Namespace, trainer, checkpoint: str | None) -> dict:
     try:
         if trainer.args.do_train:
             train_model(trainer, checkpoint)
+        if options.enable_cartography and trainer.is_world_process_zero():
+            close_recording(options, trainer, data, settings)
         return evaluate_model(options, trainer) if trainer.args.do_eval else {}
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"stopped by Ctrl-C; {outputs.what_is_left(trainer.args.output_dir)}.") from error

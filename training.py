@@ -3,6 +3,7 @@
 import itertools
 import logging
 import time
+from pathlib import Path
 
 import torch
 from tqdm import tqdm
@@ -25,10 +26,17 @@ class ExampleTrainer(Trainer):
     gradient accumulation only changes the order of work. Subclasses say what a row's loss is.
     """
 
-    def __init__(self, *, evaluation=None, examples_per_row: float = 1.0, **kwargs):
-        """`evaluation`: Qa- or NliEvaluation over `eval_dataset`; `examples_per_row` scales the speed that is shown."""
+    def __init__(self, *, evaluation=None, recorder=None, examples_per_row: float = 1.0, **kwargs):
+        """
+        Args:
+            evaluation: Qa- or NliEvaluation over `eval_dataset`.
+            recorder: CartographyCallback that sees every training batch.
+            examples_per_row: scales the speed that is shown.
+        """
         super().__init__(**kwargs)
-        self.evaluation = evaluation
+        self.evaluation, self.recorder = evaluation, recorder
+        if recorder is not None:
+            self.add_callback(recorder)
         self.model_accepts_loss_kwargs = True  # the step's row count reaches compute_loss, which divides by it
         self.remove_callback(PrinterCallback)
         with_bar = self.pop_callback(ProgressCallback) is not None
@@ -54,11 +62,33 @@ class ExampleTrainer(Trainer):
         """Sum of the row losses over the number of rows in the optimizer step (on all processes)."""
         outputs = self.forward(model, inputs)
         losses = self.row_losses(outputs, inputs)
+        if self.recorder is not None:
+            self.recorder.record(outputs, inputs, losses)
         if num_items_in_batch is None:
             loss = losses.mean()
         else:
             loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
+
+    def _run_epoch(self, **kwargs):
+        """As in Trainer, but a run that is resumed from its last step does not take one more."""
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(**kwargs)
+
+    def _save_checkpoint(self, model, trial):
+        """As in Trainer, with the recording.
+
+        The recording is written before everything else, not in `on_save`, because trainer_state.json marks a checkpoint
+        as whole, and older checkpoints are removed, before `on_save` is called.
+        """
+        checkpoint = Path(self._get_output_dir(trial)) / f"checkpoint-{self.state.global_step}"
+        if self.is_world_process_zero():
+            (checkpoint / "trainer_state.json").unlink(missing_ok=True)
+        if self.recorder is not None:
+            self.recorder.save(checkpoint, self.state)
+        super()._save_checkpoint(model, trial)
 
     def _get_train_sampler(self, train_dataset=None):
         """As in Trainer, but the order of group_by_length follows from seed and epoch alone, as resuming needs."""

@@ -1,6 +1,7 @@
 """Windows: contexts tokenised once, cut to the model's length, kept ragged and put together when they are asked for."""
 
 import dataclasses
+import hashlib
 import logging
 from collections.abc import Iterable, Sequence
 
@@ -260,6 +261,19 @@ class QaWindows(torch.utils.data.Dataset):
             )
         return found
 
+    def without_gold_window(self) -> dict[int, str]:
+        """The reason for every example, by its row, of which no window holds the whole gold span."""
+        rows = np.flatnonzero(np.bincount(self.example[self.has_gold], minlength=self.n_examples) == 0)
+        no_tokens = set(self.without_tokens.tolist())
+        reasons = "the gold answer does not fit into a window", "no token stands for the gold answer"
+        return {row: reasons[row in no_tokens] for row in rows.tolist()}
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the tokens and labels of all windows: equal exactly when a model is trained on the same."""
+        parts = (self.contexts.token_ids, self.contexts.offsets, self.context_rows, self.questions.flat)
+        labels = (self.example, self.first, self.last, self.start_positions, self.end_positions, self.has_gold)
+        return array_hash([*parts, *labels, np.array([self.context_id or NOT_FOUND])])
+
     @property
     def lengths(self) -> np.ndarray:
         """Tokens in every window, special ones included, int64 [n_windows]."""
@@ -323,6 +337,15 @@ class NliPairs(torch.utils.data.Dataset):
         self.lengths = self.input_ids.lengths
         self.labels = frame["label"].to_numpy(dtype=np.int64)
         self.n_examples = len(frame)
+        self.example, self.has_gold = np.arange(len(frame)), np.ones(len(frame), dtype=bool)
+
+    def without_gold_window(self) -> dict[int, str]:
+        """As in QaWindows; every pair has its label."""
+        return {}
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the tokens and labels of all pairs."""
+        return array_hash([self.input_ids.flat, self.input_ids.offsets, self.token_types.flat, self.labels])
 
     def __len__(self) -> int:
         return self.n_examples
@@ -332,6 +355,15 @@ class NliPairs(torch.utils.data.Dataset):
         if self.use_token_types:
             item["token_type_ids"] = self.token_types[row]
         return item
+
+
+def array_hash(arrays: Iterable[np.ndarray]) -> str:
+    """SHA-256 over the shapes, types and contents of arrays."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def factorize(texts) -> tuple[np.ndarray, list[str]]:

@@ -1,0 +1,264 @@
+"""Recording of training dynamics: every window's numbers from the very forward pass that trains it.
+
+Dataset cartography (Swayamdipta et al. 2020, arXiv 2009.10795). As in the paper, dropout is on and the numbers are
+those before the step's update; there is no second pass. Recording reads the outputs and draws no random number, so
+losses and weights are the same with it and without it.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from accelerate.utils import gather
+from transformers import TrainerCallback
+
+import outputs
+import recordings
+from dynamics import FEW_EPOCHS, fold_windows, over_epochs
+from errors import DataError
+from recordings import RunningEpoch
+from spans import span_logits
+
+logger = logging.getLogger(__name__)
+
+QA_WINDOW_MEASURES = ("start_prob", "end_prob", "correct", "span_f1", "margin", "loss")
+NLI_WINDOW_MEASURES = ("gold_prob", "correct", "margin", "loss")
+NEVER = torch.iinfo(torch.int32).max
+NOT_REACHED = "training ended before all windows with its gold answer had been seen in one epoch"
+
+
+def gold_measures(logits: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Probability, margin and argmax of a softmax against its gold class.
+
+    Args:
+        logits: float32 [..., n_classes].
+        gold: int64 [...].
+
+    Returns:
+        Gold probability (in [0, 1]), margin (gold logit minus the largest other one, as in Pleiss et al. 2020,
+        equation 1) and argmax, each [...].
+    """
+    place = gold[..., None]
+    gold_prob = torch.softmax(logits, dim=-1).gather(-1, place)[..., 0]
+    others = logits.scatter(-1, place, -torch.inf).amax(-1)
+    return gold_prob, logits.gather(-1, place)[..., 0] - others, logits.argmax(-1)
+
+
+def qa_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
+    """QA_WINDOW_MEASURES of every window of a batch, float32 [6, batch]; padding is masked.
+
+    Start and end are two softmaxes over the window's tokens. `correct` is 1 when both argmaxes are the gold ones,
+    `span_f1` the token F1 of the span between the argmaxes with the gold span (0 where it ends before it starts), the
+    margin the mean of the start's and the end's.
+    """
+    gold = torch.stack([inputs["start_positions"], inputs["end_positions"]])
+    sides = [span_logits(outputs[name], inputs["attention_mask"]) for name in ("start_logits", "end_logits")]
+    probs, margins, (start, end) = gold_measures(torch.stack(sides), gold)
+    correct = (start == gold[0]) & (end == gold[1])
+    shared = (torch.minimum(end, gold[1]) - torch.maximum(start, gold[0]) + 1).clamp(min=0)
+    n_tokens = (end - start + 1).clamp(min=0) + (gold[1] - gold[0] + 1)
+    return torch.stack([*probs, correct.float(), 2 * shared / n_tokens, margins.mean(0), losses.float()])
+
+
+def nli_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
+    """NLI_WINDOW_MEASURES of every pair of a batch, float32 [4, batch]."""
+    probs, margins, label = gold_measures(outputs["logits"].float(), inputs["labels"])
+    return torch.stack([probs, (label == inputs["labels"]).float(), margins, losses.float()])
+
+
+class CartographyCallback(TrainerCallback):
+    """Records the dynamics of a training set, epoch by epoch, and writes them.
+
+    The numbers stay on the device in arrays indexed by window and come to the host once an epoch (and for checkpoints).
+    A window that comes twice in an epoch, because the sampler fills the last batch, counts once, with its first time.
+    Every process records its own share; the first one writes.
+    """
+
+    def __init__(self, directory: Path, ids: Sequence[str], features, *, task: str, identity: dict):
+        """
+        Args:
+            directory: where the recording is written.
+            ids: of the training examples, in the order of `features`.
+            features: QaWindows or NliPairs that are trained on.
+            task: "qa" or "nli".
+            identity: what the run's numbers depend on, by name; resuming demands the same.
+        """
+        self.directory, self.ids, self.features = Path(directory), list(ids), features
+        qa = task == "qa"
+        self.measures, self.measure = (QA_WINDOW_MEASURES, qa_measures) if qa else (NLI_WINDOW_MEASURES, nli_measures)
+        hashed = {"examples": outputs.ids_hash(self.ids), "features": features.fingerprint()}
+        self.identity = {"task": task, "n_examples": len(self.ids)} | hashed | identity
+        self.counts = {
+            "n_windows": np.bincount(features.example, minlength=len(self.ids)),
+            "n_gold_windows": np.bincount(features.example[features.has_gold], minlength=len(self.ids)),
+        }
+        self.checkpoint: Path | None = None
+
+    def resume_from(self, checkpoint: str | Path) -> None:
+        """Go on with the recording in a checkpoint; everything is checked here and read when training begins.
+
+        Raises:
+            DataError: the checkpoint has no recording or that of another run, or the files of its earlier epochs are
+                missing or not the ones that it went on from, or the directory holds the recording of another run.
+        """
+        finished = outputs.read_manifest(self.directory)
+        if finished and finished.get("identity") != self.identity:
+            raise DataError(
+                f"--cartography_output_dir {self.directory} holds another run's finished recording: choose another."
+            )
+        running = recordings.read_state(Path(checkpoint))
+        for name, value in self.identity.items():
+            before = running.identity.get(name)
+            if before != value:
+                raise DataError(f"--resume_from_checkpoint {checkpoint}: {difference(name, before, value)}")
+        for number, digest in running.finished.items():
+            path = recordings.epoch_path(self.directory, number)
+            if not path.is_file():
+                raise DataError(
+                    f"{path} is missing, the recording of an epoch before {checkpoint}: put it back, name the right "
+                    "--cartography_output_dir, or start again."
+                )
+            if outputs.file_hash(path) != digest:
+                raise DataError(
+                    f"{path} is not the file that {checkpoint} went on from, and epochs of two runs do not mix: put "
+                    "it back, resume from another checkpoint, or start again."
+                )
+        self.checkpoint = Path(checkpoint)
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Allocate the arrays; take up the checkpoint's recording or start a new one."""
+        n_columns = len(self.features) + 1  # the last column takes what does not count
+        self.values = torch.zeros(len(self.measures), n_columns, device=args.device)
+        self.seen_at = torch.full((n_columns,), NEVER, dtype=torch.int32, device=args.device)
+        self.clock, self.number, self.is_written = 0, 0, True
+        self.epochs: dict[int, dict[str, np.ndarray]] = {}
+        self.hashes: dict[int, str] = {}
+        if self.checkpoint is not None:
+            self.restore(recordings.read_state(self.checkpoint))
+        if state.is_world_process_zero:
+            recordings.clear_recording(self.directory, from_epoch=self.number or 1)
+
+    def restore(self, running: RunningEpoch) -> None:
+        """Take up a running epoch, and the earlier ones from their files."""
+        self.values[:, :-1] = torch.from_numpy(running.values)
+        self.seen_at[:-1] = torch.from_numpy(running.seen_at)
+        seen = running.seen_at[running.seen_at != NEVER]
+        self.clock = int(seen.max()) + 1 if len(seen) else 0
+        self.number, self.is_written = running.number, False
+        self.hashes = dict(running.finished)
+        for number in running.finished:
+            frame = recordings.read_epoch(recordings.epoch_path(self.directory, number))
+            self.epochs[number] = recordings.align_epoch(frame, self.ids)
+
+    def on_epoch_begin(self, args, state, control, **kwargs):
+        """Begin an epoch, unless it is the one that a checkpoint was in the middle of."""
+        number = int(state.epoch or 0) + 1
+        if number == self.number or state.global_step >= state.max_steps:
+            return
+        self.finish_epoch(state)
+        self.seen_at.fill_(NEVER)
+        self.clock, self.number, self.is_written = 0, number, False
+
+    @torch.no_grad()
+    def record(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> None:
+        """Keep the numbers of a training batch; nothing here waits for the device."""
+        rows = inputs["row"]
+        again = (rows[:, None] == rows).tril(-1).any(1) | (self.seen_at[rows] != NEVER)
+        columns = torch.where(again, len(self.features), rows)
+        self.values[:, columns] = self.measure(outputs, inputs, losses)
+        self.seen_at[columns] = self.clock
+        self.clock += 1
+
+    def gathered(self) -> tuple[np.ndarray, np.ndarray]:
+        """The running epoch of all processes on the host: values [n_measures, n_windows] and seen_at [n_windows]."""
+        values, seen_at = gather(self.values[None].contiguous()), gather(self.seen_at[None].contiguous())
+        first = seen_at.argmin(0)
+        values = values.gather(0, first.expand(1, len(self.measures), -1))[0]
+        return values[:, :-1].cpu().numpy(), seen_at.amin(0)[:-1].cpu().numpy()
+
+    def finish_epoch(self, state) -> None:
+        """Fold the running epoch into examples and write its file, unless that has been done.
+
+        Raises:
+            DataError: the model's outputs are not numbers, or the file cannot be written.
+        """
+        if self.is_written:
+            return
+        self.is_written = True
+        values, seen_at = self.gathered()
+        if not state.is_world_process_zero:
+            return
+        seen = seen_at != NEVER
+        if np.isnan(values[:, seen]).any():
+            raise DataError(
+                f"the model's outputs in epoch {self.number} are not numbers (NaN): train with a lower --learning_rate."
+            )
+        windows = dict(zip(self.measures, values, strict=True))
+        shape = self.features.example, self.features.has_gold, len(self.ids)
+        self.epochs[self.number] = fold_windows(windows, seen, *shape)
+        path = recordings.epoch_path(self.directory, self.number)
+        recordings.write_epoch(path, self.number, self.ids, self.epochs[self.number], self.counts)
+        self.hashes[self.number] = outputs.file_hash(path)
+
+    def on_epoch_end(self, args, state, control, **kwargs):
+        """Write the epoch's file."""
+        self.finish_epoch(state)
+
+    def save(self, checkpoint: Path, state) -> None:
+        """Put the running epoch into a checkpoint's directory."""
+        values, seen_at = self.gathered()
+        if state.is_world_process_zero:
+            finished = {number: digest for number, digest in self.hashes.items() if number < self.number}
+            recordings.write_state(checkpoint, RunningEpoch(self.identity, self.number, finished, values, seen_at))
+
+    def on_train_end(self, args, state, control, **kwargs):
+        """Write the last epoch, the metrics over all epochs and the examples without them."""
+        self.finish_epoch(state)
+        if state.is_world_process_zero:
+            self.write_metrics()
+
+    def write_metrics(self) -> None:
+        """Write cartography_metrics.csv and .json and untracked_examples.csv, and say what they hold."""
+        stacked = {name: np.stack([epoch[name] for epoch in self.epochs.values()]) for name in self.epochs[1]}
+        tracked = np.flatnonzero(~np.isnan(stacked["gold_prob"]).all(axis=0))
+        stacked = {name: values[:, tracked] for name, values in stacked.items()}
+        self.metrics = over_epochs(stacked)
+        self.metrics.insert(0, "id", [self.ids[row] for row in tracked])
+        for name in recordings.COUNTS:
+            self.metrics[name] = self.counts[name][tracked]
+        recordings.write_metrics(self.directory, self.metrics, stacked["gold_prob"], stacked["correct"])
+        untracked = self.untracked(np.setdiff1d(np.arange(len(self.ids)), tracked))
+        outputs.write_csv(self.directory / recordings.UNTRACKED, untracked)
+        self.report(untracked)
+
+    def untracked(self, rows: np.ndarray) -> pd.DataFrame:
+        """The examples without metrics: id, reason, n_windows, n_gold_windows."""
+        why = self.features.without_gold_window()
+        frame = pd.DataFrame({"id": [self.ids[row] for row in rows]}, dtype=object)
+        frame["reason"] = [why.get(row, NOT_REACHED) for row in rows]
+        return frame.assign(**{name: self.counts[name][rows] for name in recordings.COUNTS})
+
+    def report(self, untracked: pd.DataFrame) -> None:
+        """Log how many examples were recorded how often, and why some were not."""
+        epochs = self.metrics["num_epochs"].value_counts().sort_index(ascending=False)
+        times = ", ".join(f"{count} examples in {number} epochs" for number, count in epochs.items())
+        logger.info("Training dynamics recorded: %s.", times or "no example")
+        for reason, count in untracked["reason"].value_counts().items():
+            logger.warning("%d examples untracked (%s): %s.", count, recordings.UNTRACKED, reason)
+        if len(epochs) and epochs.index.max() < FEW_EPOCHS:
+            logger.warning("Variability over fewer than %d epochs means little: train for more epochs.", FEW_EPOCHS)
+
+
+def difference(name: str, before, now) -> str:
+    """One sentence for what a checkpoint's recording and this run do not share."""
+    if name == "examples":
+        return "its recording is of other examples (their ids differ): resume with the same data set and sample."
+    if name == "features":
+        return (
+            "its recording is of other texts, labels or windows: resume with the same data, --max_length, "
+            "--doc_stride, --ablations and tokenizer."
+        )
+    return f"its recording was made with {name} {before}, and this run has {name} {now}: resume with the same."

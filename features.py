@@ -1,0 +1,44 @@
+"""Features of a run: windows or pairs for every purpose, the evaluation over them, and the resolved settings."""
+
+import argparse
+import logging
+
+import outputs
+from errors import UsageError
+from evaluation import NliEvaluation, QaEvaluation
+from helpers import DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD
+from windows import NliPairs, QaWindows
+
+logger = logging.getLogger(__name__)
+
+
+def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
+    """(windows by purpose, evaluation or None, resolved settings) for QA; `data` as from `load_data`."""
+    doc_stride = min(DOC_STRIDE, max_length // 3) if options.doc_stride is None else options.doc_stride
+    windows = {
+        purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations)
+        for purpose, part in data.items()
+    }
+    trained = outputs.read_manifest(options.model).get("settings", {})
+    longest = max(trained.get("longest_gold", 1), *(int(part.gold_lengths.max()) for part in windows.values()), 1)
+    allow_no_answer = trained.get("allow_no_answer", False) or any(part.has_unanswerable for part in data.values())
+    if options.null_score_threshold is not None and not allow_no_answer:
+        raise UsageError("--null_score_threshold cannot act, these data have no unanswerable questions: leave it out.")
+    search = {
+        "max_answer_length": options.max_answer_length or longest,
+        "n_best": options.n_best_size or N_BEST_SIZE,
+        "allow_no_answer": allow_no_answer,
+        "null_score_threshold": options.null_score_threshold or NULL_SCORE_THRESHOLD,
+    }
+    logger.info("Answers of up to %d tokens (longest gold answer: %d).", search["max_answer_length"], longest)
+    if allow_no_answer:
+        logger.info("Some questions have no answer, so a prediction may be empty.")
+    evaluation = QaEvaluation(data["eval"].frame, windows["eval"], seed=seed, **search) if "eval" in data else None
+    return windows, evaluation, {"max_length": max_length, "doc_stride": doc_stride, "longest_gold": longest, **search}
+
+
+def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
+    """(pairs by purpose, evaluation or None, resolved settings) for NLI; `data` as from `load_data`."""
+    pairs = {purpose: NliPairs(part.frame, tokenizer, max_length, options.ablations) for purpose, part in data.items()}
+    evaluation = NliEvaluation(data["eval"].frame, data["eval"].label_names, seed=seed) if "eval" in data else None
+    return pairs, evaluation, {"max_length": max_length}

@@ -1,0 +1,195 @@
+"""Recordings: the files of a cartography directory and of a checkpoint's share in it, their writers and readers."""
+
+import dataclasses
+import json
+import re
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import outputs
+from errors import DataError, UsageError
+
+EPOCH_PATTERN = re.compile(r"training_dynamics_epoch_([1-9][0-9]*)\.json")
+METRICS_JSON = "cartography_metrics.json"
+METRICS_CSV = "cartography_metrics.csv"
+MAP = "cartography_map.png"
+UNTRACKED = "untracked_examples.csv"
+STATE = "cartography_state.npz"
+COUNTS = ("n_windows", "n_gold_windows")
+QA_MEASURES = ("gold_prob", "start_prob", "end_prob", "correct", "span_f1", "margin", "loss")
+NLI_MEASURES = ("gold_prob", "correct", "margin", "loss")
+
+
+def epoch_path(directory: Path, number: int) -> Path:
+    """The file of epoch `number`, counted from 1."""
+    return Path(directory) / f"training_dynamics_epoch_{number}.json"
+
+
+def epoch_paths(directory: Path) -> dict[int, Path]:
+    """The epoch files of a directory by their number, in rising order."""
+    found = {}
+    for path in Path(directory).glob("training_dynamics_epoch_*.json"):
+        match = EPOCH_PATTERN.fullmatch(path.name)
+        if match:
+            found[int(match[1])] = path
+    return dict(sorted(found.items()))
+
+
+def refuse_earlier_recording(directory: Path, output_dir: Path, overwrite: bool, resuming: bool) -> None:
+    """Refuse a directory in which a recording would meet another one or another script's files.
+
+    Raises:
+        UsageError: `directory` is a file or --output_dir itself, or holds another script's run, a finished recording,
+            or epochs of an unfinished one. The last two may be overwritten, or gone on with when resuming.
+    """
+    flag = f"--cartography_output_dir {directory}"
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"{flag} is a file: choose another name.")
+    if directory.resolve() == Path(output_dir).resolve():
+        raise UsageError(f"{flag} is --output_dir as well, and each writes a manifest: choose two directories.")
+    if outputs.has_manifest(directory) and not (directory / METRICS_CSV).is_file():
+        raise UsageError(f"{flag} holds the finished run of another script: choose another directory.")
+    if overwrite or resuming:
+        return
+    if outputs.has_manifest(directory):
+        raise UsageError(
+            f"{flag} holds a finished recording: choose another directory, or pass --overwrite_output_dir."
+        )
+    if epoch_paths(directory):
+        raise UsageError(
+            f"{flag} holds epochs of an unfinished recording: pass --resume_from_checkpoint last to go on, "
+            "--overwrite_output_dir to start again, or another directory."
+        )
+
+
+def clear_recording(directory: Path, from_epoch: int) -> None:
+    """Remove what a recording that goes on with `from_epoch` is going to write again, the manifest before all else."""
+    for name in (outputs.MANIFEST, METRICS_JSON, METRICS_CSV, MAP, UNTRACKED):
+        (Path(directory) / name).unlink(missing_ok=True)
+    for number, path in epoch_paths(directory).items():
+        if number >= from_epoch:
+            path.unlink()
+    outputs.remove_leftovers(directory, ["training_dynamics_epoch_*.json", METRICS_JSON, METRICS_CSV, MAP, UNTRACKED])
+
+
+def shortest(values: np.ndarray) -> list[float | None]:
+    """float32 values as Python floats with the fewest digits that give the same float32 back; NaN becomes None."""
+    written = values.astype(np.float32).astype(str).astype(np.float64)
+    return [None if number != number else number for number in written.tolist()]
+
+
+def write_epoch(path: Path, number: int, ids: Sequence[str], epoch: dict[str, np.ndarray], counts: dict) -> None:
+    """Write the records of one epoch as a JSON list with a record a line.
+
+    Args:
+        number: the epoch, from 1.
+        ids: of all examples.
+        epoch: float32 arrays [n_examples] by measure, NaN for examples that have no record in this epoch.
+        counts: `n_windows` and `n_gold_windows`, int arrays [n_examples].
+    """
+    rows = np.flatnonzero(~np.isnan(epoch["gold_prob"]))
+    columns = {name: shortest(values[rows]) for name, values in epoch.items()}
+    columns["correct"] = [bool(value) for value in columns["correct"]]
+    columns |= {name: counts[name][rows].tolist() for name in COUNTS}
+    names = ["id", "epoch", *columns]
+    with outputs.atomic_writer(path) as file:
+        file.write("[")
+        for position, values in enumerate(zip(*columns.values(), strict=True)):
+            record = dict(zip(names, (ids[rows[position]], number, *values), strict=True))
+            file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False))
+        file.write("\n]\n")
+
+
+def read_epoch(path: Path) -> pd.DataFrame:
+    """The records of an epoch file, a row each.
+
+    Raises:
+        DataError: the file cannot be read, is not a list of records, or has an id twice.
+    """
+    records = outputs.read_json(path)
+    needed = {"id", *NLI_MEASURES, *COUNTS}
+    if not isinstance(records, list) or not all(isinstance(row, dict) and needed <= row.keys() for row in records):
+        raise DataError(f"{path} is not a list of records with {', '.join(sorted(needed))}: record the run again.")
+    columns = list(records[0]) if records else ["id", "epoch", *NLI_MEASURES, *COUNTS]
+    frame = pd.DataFrame({name: [row.get(name) for row in records] for name in columns})
+    if frame["id"].duplicated().any():
+        twice = frame["id"][frame["id"].duplicated()].iloc[0]
+        raise DataError(f"{path} has the id {twice!r} twice, which no recording has: record the run again.")
+    return frame
+
+
+def align_epoch(frame: pd.DataFrame, ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """The measures of an epoch file in the order of `ids`, float32 [n] with NaN for ids without a record."""
+    measures = [name for name in QA_MEASURES if name in frame]
+    aligned = frame.set_index("id")[measures].astype(np.float32).reindex(list(ids))
+    return {name: aligned[name].to_numpy() for name in measures}
+
+
+def write_metrics(directory: Path, metrics: pd.DataFrame, probs: np.ndarray, correct: np.ndarray) -> None:
+    """Write the metrics as CSV, and as JSON with the gold probability and correctness of every epoch beside them.
+
+    Args:
+        metrics: a row an example, `id` first.
+        probs, correct: float32 [n_epochs, n_examples], NaN where an example was not seen.
+    """
+    outputs.write_csv(directory / METRICS_CSV, metrics)
+    by_epoch = [shortest(row) for row in probs.T]
+    flags = [[None if value is None else bool(value) for value in shortest(row)] for row in correct.T]
+    with outputs.atomic_writer(directory / METRICS_JSON) as file:
+        file.write("[")
+        for position, values in enumerate(metrics.itertuples(index=False, name=None)):
+            record = dict(zip(metrics.columns, values, strict=True))
+            record |= {"gold_probs": by_epoch[position], "correct": flags[position]}
+            file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False))
+        file.write("\n]\n")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunningEpoch:
+    """What a checkpoint keeps of a recording: the epoch that was running and how to tell the earlier epochs' files.
+
+    Attributes:
+        identity: what the recording was made with, by name.
+        number: the running epoch, from 1.
+        finished: SHA-256 of the file of every earlier epoch, by its number.
+        values: float32 [n_measures, n_windows].
+        seen_at: int32 [n_windows], the count of batches at which a window was seen.
+    """
+
+    identity: dict
+    number: int
+    finished: dict[int, str]
+    values: np.ndarray
+    seen_at: np.ndarray
+
+
+def write_state(checkpoint: Path, running: RunningEpoch) -> None:
+    """Put a running epoch into a checkpoint's directory."""
+    fields = {"identity": running.identity, "number": running.number, "finished": running.finished}
+    with outputs.atomic_writer(Path(checkpoint) / STATE, binary=True) as file:
+        np.savez(file, values=running.values, seen_at=running.seen_at, description=np.array(json.dumps(fields)))
+
+
+def read_state(checkpoint: Path) -> RunningEpoch:
+    """Read what `write_state` wrote.
+
+    Raises:
+        DataError: the checkpoint was made without a recording, or its file cannot be read.
+    """
+    path = Path(checkpoint) / STATE
+    if not path.is_file():
+        raise DataError(
+            f"{checkpoint} was saved without --enable_cartography, so its epochs were not recorded: resume without "
+            "the flag, or start again with it."
+        )
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            fields = json.loads(str(arrays["description"]))
+            finished = {int(number): digest for number, digest in fields["finished"].items()}
+            return RunningEpoch(fields["identity"], fields["number"], finished, arrays["values"], arrays["seen_at"])
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read ({error}): resume from an earlier checkpoint.") from error

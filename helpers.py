@@ -49,6 +49,13 @@ def positive(text: str) -> int:
     return number
 
 
+def whole(text: str) -> int:
+    """A whole number from 0 to 2^32 - 1."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to 2^32 - 1")
+    return int(text)
+
+
 def fraction(text: str) -> float:
     """A number between 0 and 1, both excluded."""
     number = float(text)
@@ -95,7 +102,7 @@ def set_up_logging() -> None:
     level = logging.INFO if is_first_process() else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     warnings.filterwarnings("ignore", message="'pin_memory' argument is set")  # Trainer's default, harmless on a CPU
-    for name in ("__main__", "run", *own_modules()):
+    for name in ("__main__", *own_modules()):
         logging.getLogger(name).setLevel(level)
 
 

@@ -199,6 +199,21 @@ def read_manifest(directory: str | Path) -> dict:
     return read_json(Path(directory) / MANIFEST) if has_manifest(directory) else {}
 
 
+def refuse_foreign_directory(directory: Path, script: str) -> None:
+    """UsageError when `directory` is a file, or holds the finished run of another script than `script`."""
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"--output_dir {directory} is a file: choose another name.")
+    if read_manifest(directory).get("script", script) != script:
+        raise UsageError(f"--output_dir {directory} holds the finished run of another script: choose another one.")
+
+
+def clear(directory: Path, names: Iterable[str]) -> None:
+    """Remove files that are going to be written again, the manifest before all else."""
+    for name in (MANIFEST, *names):
+        (Path(directory) / name).unlink(missing_ok=True)
+    remove_leftovers(directory, names)
+
+
 def checkpoint_directories(directory: Path) -> list[Path]:
     """The directories `checkpoint-N` of a directory, complete or not, by rising N."""
     found = [path for path in Path(directory).glob("checkpoint-*") if path.is_dir() and path.name[11:].isdecimal()]
@@ -256,8 +271,7 @@ def checkpoint_to_resume(directory: Path, asked: str | None) -> str | None:
 
 def clear_earlier_run(directory: Path, checkpoints_too: bool) -> None:
     """Remove what run.py is going to write again, the manifest before all else."""
-    for name in (MANIFEST, EVAL_METRICS, EVAL_PREDICTIONS, NBEST_PREDICTIONS):
-        (Path(directory) / name).unlink(missing_ok=True)
+    clear(directory, (EVAL_METRICS, EVAL_PREDICTIONS, NBEST_PREDICTIONS))
     if checkpoints_too:
         for checkpoint in checkpoint_directories(directory):
             shutil.rmtree(checkpoint)

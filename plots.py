@@ -78,7 +78,8 @@ def data_map(frame: pd.DataFrame, *, title: str, n_epochs: int, seed: int) -> Fi
     axes.set_title(_map_notes(len(frame), len(drawn), n_epochs, seed), loc="left", fontsize=SMALL)
     for row, (metric, upper) in enumerate((("confidence", 1.0), ("variability", 0.5))):
         beside = figure.add_subplot(grid[row, 1])
-        beside.hist(frame[metric], bins=np.linspace(0, upper, 26), color=NEUTRAL, edgecolor="white", linewidth=0.5)
+        edges = np.linspace(0, upper, 26)
+        beside.hist(_into_range(frame[metric], edges), bins=edges, color=NEUTRAL, edgecolor="white", linewidth=0.5)
         beside.set_xlabel(metric)
         _count_axis(beside)
     beside = figure.add_subplot(grid[2, 1])
@@ -140,10 +141,12 @@ def _draw_points(axes: Axes, drawn: pd.DataFrame, labels: list[str]) -> None:
 def _name_regions(axes: Axes, frame: pd.DataFrame, drawn: pd.DataFrame) -> None:
     """Write each region's name near the median of its members and among them, over few points and no other name."""
     x, y = (grid.ravel() for grid in np.meshgrid(np.linspace(0.06, 0.44, 20), np.linspace(0.04, 0.96, 24)))
-    points = drawn[["variability", "confidence"]].to_numpy()
+    points, regions = drawn[["variability", "confidence"]].to_numpy(), drawn["region"].to_numpy()
     spots = np.column_stack([x, y])
-    covered = np.array([_around(spot, points, 1).mean() for spot in spots])
-    around = [drawn["region"].to_numpy()[_around(spot, points, 2.5)] for spot in spots]
+    under = np.array([_around(spot, points, 1) for spot in spots])
+    # The largest share of any region, so that a few hard examples count as much as many easy ones.
+    covered = np.max([under[:, regions == region].mean(axis=1) for region in np.unique(regions)], axis=0)
+    around = [regions[_around(spot, points, 2.5)] for spot in spots]
     free = np.ones(len(spots), dtype=bool)
     for region, name in REGION_NAMES.items():
         members = frame[frame["region"] == region]
@@ -164,10 +167,16 @@ def _around(spot: np.ndarray, points: np.ndarray, times: float) -> np.ndarray:
 
 
 def _map_notes(n_rows: int, n_drawn: int, n_epochs: int, seed: int) -> str:
-    drawn = f"{n_drawn:,} of {n_rows:,} examples drawn, seed {seed}" if n_drawn < n_rows else f"{n_rows:,} examples"
-    if n_epochs >= FEW_EPOCHS:
-        return f"{drawn}; {n_epochs} epochs"
-    return f"{drawn}; epochs: {n_epochs} (variability means little with fewer than {FEW_EPOCHS})"
+    examples = f"examples: {n_rows:,}"
+    if n_drawn < n_rows:
+        examples = f"{n_drawn:,} of {n_rows:,} examples drawn, seed {seed}"
+    caution = f" (variability means little with fewer than {FEW_EPOCHS})" if n_epochs < FEW_EPOCHS else ""
+    return f"{examples}; epochs: {n_epochs}{caution}"
+
+
+def _into_range(values: pd.Series, edges: np.ndarray) -> pd.Series:
+    """The values, moved onto the outermost edges where rounding put them outside: a histogram would drop those."""
+    return values.clip(edges[0], edges[-1])
 
 
 def _count_axis(axes: Axes) -> None:
@@ -192,13 +201,16 @@ def metric_distributions(frame: pd.DataFrame) -> Figure:
     members = {region: rows for region, rows in members.items() if len(rows)}
     for place, metric in enumerate(metrics):
         axes = figure.add_subplot(2, n_columns, place + 1)
+        edges = _metric_edges(metric, frame[metric])
         axes.hist(
-            [rows[metric] for rows in members.values()],
-            bins=_metric_edges(metric, frame[metric]),
+            [_into_range(rows[metric], edges) for rows in members.values()],
+            bins=edges,
             stacked=True,
             color=[REGION_COLOURS[region] for region in members],
         )
         axes.set_xlabel(_METRIC_LABELS[metric])
+        if metric == "forgetting_events":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         _count_axis(axes)
     figure.legend(
         handles=[
@@ -237,20 +249,21 @@ def confidence_vs_correctness(frame: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(8, 5.5), layout="constrained")
     axes = figure.add_subplot()
     for place, (values, colour) in enumerate(zip(groups, colours, strict=True)):
-        if 0 < len(frame) <= MAX_JITTERED:
+        if len(frame) <= MAX_JITTERED:
             # Multiples of the golden ratio spread evenly without a seed.
             offsets = (np.arange(len(values)) * 0.6180339887 % 1 - 0.5) * 0.7
             axes.scatter(place + offsets, values, s=9, color=colour, alpha=0.5, linewidths=0)
-    axes.boxplot(
+    drawn = axes.boxplot(
         groups,
         positions=range(len(labels)),
         widths=0.45,
         whis=(5, 95),
         showfliers=False,
         patch_artist=True,
-        boxprops={"facecolor": (1, 1, 1, 0.75)},
         medianprops={"color": "black", "linewidth": 2},
     )
+    for box, colour in zip(drawn["boxes"], colours, strict=True):
+        box.set(facecolor=0.4 * colour + 0.6, alpha=0.8)
     ticks = [f"{label}\nn = {len(values):,}" for label, values in zip(labels, groups, strict=True)]
     axes.set_xticks(range(len(labels)), ticks)
     axes.set(ylim=(-0.02, 1.02), xlabel="correctness (share of epochs)", ylabel="confidence")
@@ -331,14 +344,13 @@ def dynamics_by_region(gold_probs: np.ndarray, regions: np.ndarray) -> Figure:
         epochs = np.flatnonzero(seen) + 1
         lower, upper = np.nanpercentile(members[seen], (25, 75), axis=1)
         colour, (line, marker) = REGION_COLOURS[region], REGION_LINES[region]
-        # The outline keeps the band of a single epoch, which has no width, visible.
-        axes.fill_between(epochs, lower, upper, color=colour, alpha=0.18, linewidth=1)
+        # The band of a single epoch has no width: all one sees of it is its outline.
+        axes.fill_between(epochs, lower, upper, color=colour, alpha=0.18, linewidth=4 if len(epochs) == 1 else 1)
+        mean = np.nanmean(members[seen], axis=1)
         label = f"{REGION_NAMES[region]} ({members.shape[1]:,})"
-        axes.plot(
-            epochs, np.nanmean(members[seen], axis=1), color=colour, linestyle=line, marker=marker, lw=2, label=label
-        )
+        axes.plot(epochs, mean, color=colour, linestyle=line, marker=marker, linewidth=2, label=label)
     axes.set(xlim=(0.8, n_epochs + 0.2), ylim=(-0.02, 1.02), xlabel="epoch", ylabel="gold probability")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.set_title("line: mean; band: middle half of the examples, 25th to 75th percentile", loc="left", fontsize=SMALL)
     figure.legend(loc="outside upper center", ncols=len(REGIONS))
     return figure

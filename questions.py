@@ -7,6 +7,7 @@ a misspelt word is not guessed. Functions take text or frames and return new one
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import dropwhile
 
 import pandas as pd
 
@@ -84,7 +85,7 @@ def question_type(question: str) -> str:
 
 def _words(sentence: str) -> list[str]:
     """Lower-case words and the commas between them, contractions of question words resolved."""
-    words = _WORD.findall(sentence)
+    words = list(dropwhile(",".__eq__, _WORD.findall(sentence)))
     if sentence != sentence.upper():
         words = words[:1] + [word for word in words[1:] if word != "WHO"]
     words = [word.lower() for word in words]
@@ -126,7 +127,7 @@ def _is_auxiliary(words: list[str], place: int) -> bool:
     """Whether an auxiliary stands at `place`; the month May before a number is none."""
     if place >= len(words) or words[place] not in _AUXILIARIES:
         return False
-    return not (words[place] == "may" and "".join(words[place + 1 : place + 2]).isdigit())
+    return not (words[place] == "may" and "".join(words[place + 1 : place + 2])[:1].isdigit())
 
 
 def _is_subordinate(words: list[str], place: int) -> bool:
@@ -136,10 +137,10 @@ def _is_subordinate(words: list[str], place: int) -> bool:
 
 
 def _inner_type(words: list[str], is_introduced: bool, has_question_mark: bool) -> str:
-    """The type of a sentence that does not open with a question (steps 3 of `question_type`)."""
+    """The type of a sentence that does not open with a question (step 3 of `question_type`)."""
     asking = [(place, found) for place in range(len(words)) if (found := _asking_type(words, place))]
     sure = [found for _, found in asking if found in _SURELY_ASKING]
-    is_request = words[:1] and words[0] in _REQUESTS
+    is_request = bool(words) and words[0] in _REQUESTS
     placed = [found for place, found in asking if place == len(words) - 1 or words[place - 1] in _INTRODUCTIONS]
     if sure or (placed and not is_request):
         return (sure or placed)[0]
@@ -160,7 +161,7 @@ def negated(hypothesis: str) -> bool:
     neither, nor, without, cannot; whole words, any case, either apostrophe ("note" and "know" are none).
 
     Source: Gururangan et al. 2018 (arXiv 1803.02324) found negation words in the hypothesis to give away
-    contradiction in SNLI. Their list is shorter (nobody, no, never, nothing ...).
+    contradiction in SNLI; the words they name are nobody, no, never and nothing.
     """
     return _NEGATION.search(hypothesis.translate(_APOSTROPHES)) is not None
 

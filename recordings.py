@@ -68,12 +68,11 @@ def refuse_earlier_recording(directory: Path, output_dir: Path, overwrite: bool,
 
 def clear_recording(directory: Path, from_epoch: int) -> None:
     """Remove what a recording that goes on with `from_epoch` is going to write again, the manifest before all else."""
-    for name in (outputs.MANIFEST, METRICS_JSON, METRICS_CSV, MAP, UNTRACKED):
-        (Path(directory) / name).unlink(missing_ok=True)
+    outputs.clear(directory, (METRICS_JSON, METRICS_CSV, MAP, UNTRACKED))
+    outputs.remove_leftovers(directory, ["training_dynamics_epoch_*.json"])
     for number, path in epoch_paths(directory).items():
         if number >= from_epoch:
             path.unlink()
-    outputs.remove_leftovers(directory, ["training_dynamics_epoch_*.json", METRICS_JSON, METRICS_CSV, MAP, UNTRACKED])
 
 
 def shortest(values: np.ndarray) -> list[float | None]:
@@ -193,3 +192,114 @@ def read_state(checkpoint: Path) -> RunningEpoch:
             return RunningEpoch(fields["identity"], fields["number"], finished, arrays["values"], arrays["seen_at"])
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}): resume from an earlier checkpoint.") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+    """The dynamics of a training set over its epochs, as read back.
+
+    Attributes:
+        ids: of all examples with a record in some epoch, in order of first appearance.
+        epochs: float32 arrays [n_epochs, n_examples] by measure, NaN where an example was not seen.
+        counts: int arrays [n_examples], `n_windows` and `n_gold_windows`.
+        manifest: of the directory; empty for the layout of allenai/cartography, which has none.
+    """
+
+    ids: list[str]
+    epochs: dict[str, np.ndarray]
+    counts: dict[str, np.ndarray]
+    manifest: dict
+
+    @property
+    def n_epochs(self) -> int:
+        """How many epochs were recorded."""
+        return len(self.epochs["gold_prob"])
+
+
+def read_recording(directory: Path) -> Recording:
+    """Read a finished recording: run.py's, or one in the layout of allenai/cartography.
+
+    Raises:
+        DataError: there is no finished recording, or its files are not those that its manifest names.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise DataError(f"--cartography_dir {directory}: there is no such directory.")
+    manifest = outputs.read_manifest(directory)
+    if "epoch_files" in manifest:
+        return read_own(directory, manifest)
+    if foreign_paths(directory):
+        return read_foreign(directory)
+    if epoch_paths(directory):
+        raise DataError(
+            f"{directory} holds an unfinished recording (no {outputs.MANIFEST}): finish its run with "
+            "--resume_from_checkpoint last."
+        )
+    raise DataError(
+        f"{directory} holds no recording of training dynamics: give the --cartography_output_dir of a run with "
+        "--enable_cartography, or a directory with training_dynamics/dynamics_epoch_0.jsonl."
+    )
+
+
+def read_own(directory: Path, manifest: dict) -> Recording:
+    """Read the epoch files that the manifest names."""
+    frames = []
+    for number, digest in manifest["epoch_files"].items():
+        path = epoch_path(directory, number)
+        if not path.is_file() or outputs.file_hash(path) != digest:
+            raise DataError(f"{path} is not the file that {directory / outputs.MANIFEST} names: record the run again.")
+        frames.append(read_epoch(path))
+    together = pd.concat(frames, ignore_index=True).drop_duplicates("id")
+    ids = together["id"].tolist()
+    aligned = [align_epoch(frame, ids) for frame in frames]
+    epochs = {name: np.stack([epoch[name] for epoch in aligned]) for name in aligned[0]}
+    return Recording(ids, epochs, {name: together[name].to_numpy() for name in COUNTS}, manifest)
+
+
+def foreign_paths(directory: Path) -> list[Path]:
+    """The epoch files of allenai/cartography's layout, in or below a directory, by rising epoch (counted from 0)."""
+    found = [*directory.glob("dynamics_epoch_*.jsonl"), *directory.glob("training_dynamics/dynamics_epoch_*.jsonl")]
+    numbered = [path for path in found if path.stem.removeprefix("dynamics_epoch_").isdecimal()]
+    return sorted(numbered, key=lambda path: int(path.stem.removeprefix("dynamics_epoch_")))
+
+
+def read_foreign(directory: Path) -> Recording:
+    """Read allenai/cartography's layout: a line an example with guid, gold (class number) and logits_epoch_X.
+
+    Raises:
+        DataError: an epoch is missing, or a line is not such a record, or a guid stands twice in an epoch.
+    """
+    paths = foreign_paths(directory)
+    columns = []
+    for number, path in enumerate(paths):
+        if path.name != f"dynamics_epoch_{number}.jsonl":
+            raise DataError(f"{path.parent} has no dynamics_epoch_{number}.jsonl, but has {path.name}: put it back.")
+        columns.append(foreign_epoch(path, f"logits_epoch_{number}"))
+    ids = list(dict.fromkeys(identifier for column in columns for identifier in column))
+    row_of = {identifier: row for row, identifier in enumerate(ids)}
+    epochs = {name: np.full((len(paths), len(ids)), np.nan, dtype=np.float32) for name in NLI_MEASURES}
+    for number, column in enumerate(columns):
+        rows = [row_of[identifier] for identifier in column]
+        for name, values in zip(NLI_MEASURES, np.array(list(column.values())).T, strict=True):
+            epochs[name][number, rows] = values
+    return Recording(ids, epochs, {name: np.ones(len(ids), dtype=np.int64) for name in COUNTS}, {})
+
+
+def foreign_epoch(path: Path, logits_name: str) -> dict[str, tuple[float, float, float, float]]:
+    """NLI_MEASURES of every line of an allenai/cartography epoch file, by guid (as text)."""
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            record = json.loads(line)
+            identifier, gold = str(record["guid"]), int(record["gold"])
+            logits = np.array(record[logits_name], dtype=np.float64)
+            others = np.delete(logits, gold)
+            margin = logits[gold] - others.max()
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            what = f"not a record with guid, gold and {logits_name} ({type(error).__name__}: {error})"
+            raise DataError(f"{path}, line {number}: {what}.") from error
+        if identifier in found:
+            raise DataError(f"{path}, line {number}: the guid {identifier} stands there twice; keep one of the lines.")
+        loss = np.logaddexp.reduce(logits) - logits[gold]
+        found[identifier] = (np.exp(-loss), float(margin > 0), margin, loss)
+    return found

@@ -1,0 +1,213 @@
+"""Turn recorded training dynamics into regions, tables, samples and figures that a person can act on.
+
+    python analyze_cartography.py --cartography_dir ./cartography_output --output_dir ./cartography_analysis
+
+Reads: a recording of run.py --enable_cartography (or allenai/cartography's training_dynamics/) and its data set.
+Writes into --output_dir: cartography_regions.csv, question_type_analysis.csv, category_samples.json,
+metric_distributions.png, confidence_vs_correctness.png, category_analysis.png, dynamics_by_region.png and, last,
+manifest.json. The summary goes to stdout.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import helpers
+import outputs
+from errors import DataError, UsageError
+
+logger = logging.getLogger("analyze_cartography")
+
+CARTOGRAPHY_DIR, OUTPUT_DIR = "./cartography_output", "./cartography_analysis"
+REGIONS_CSV = "cartography_regions.csv"
+QUESTION_TYPES_CSV = "question_type_analysis.csv"
+SAMPLES = "category_samples.json"
+DISTRIBUTIONS, CORRECTNESS = "metric_distributions.png", "confidence_vs_correctness.png"
+CATEGORIES, DYNAMICS = "category_analysis.png", "dynamics_by_region.png"
+FILES = (REGIONS_CSV, QUESTION_TYPES_CSV, SAMPLES, DISTRIBUTIONS, CORRECTNESS, CATEGORIES, DYNAMICS)
+N_EXAMPLES, SEED = 10, 42
+MEANS = ("confidence", "variability", "correctness", "forgetting_events", "aum", "loss")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of analyze_cartography.py's options."""
+    parser = helpers.SentenceParser(
+        prog="analyze_cartography.py",
+        description="Regions, question types, samples and figures from recorded training dynamics.",
+    )
+    add = parser.add_argument
+    text = "a run's --cartography_output_dir, or a directory with allenai/cartography's training_dynamics/"
+    add("--cartography_dir", metavar="DIR", default=CARTOGRAPHY_DIR, help=f"{text} (default: {CARTOGRAPHY_DIR})")
+    add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
+    text = "data set that was trained on, named as for run.py (default: the recording's own)"
+    add("--dataset", metavar="NAME", help=text)
+    add("--split", metavar="SPLIT", help="split that was trained on (default: the recording's own, or train)")
+    text = "thirds: ambiguous is the top --ambiguous_fraction by variability (and at least 0.1), the rest is easy or "
+    text += "hard by --confidence_threshold; median: the medians as thresholds, which calls right and confident "
+    text += "examples hard where most are learnt (default: thirds)"
+    add("--region_method", choices=("thirds", "median"), default="thirds", help=text)
+    text = "share of examples that may be ambiguous, between 0 and 1 (thirds; default: 1/3)"
+    add("--ambiguous_fraction", metavar="X", type=helpers.fraction, help=text)
+    text = "least mean gold probability of an easy example, between 0 and 1 (thirds; default: 0.5)"
+    add("--confidence_threshold", metavar="X", type=helpers.fraction, help=text)
+    text = "first epochs to leave out of all metrics (default: 0)"
+    add("--burn_in", metavar="N", type=helpers.whole, default=0, help=text)
+    text = f"extreme and typical examples shown of each region, this many of each (default: {N_EXAMPLES})"
+    add("--n_examples", metavar="N", type=helpers.positive, default=N_EXAMPLES, help=text)
+    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=f"draws among equal examples (default: {SEED})")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; a UsageError for everything that could not act."""
+    options = build_parser().parse_args(argv)
+    for name in ("ambiguous_fraction", "confidence_threshold"):
+        if options.region_method == "median" and getattr(options, name) is not None:
+            raise UsageError(f"--{name} acts with --region_method thirds alone: leave it out.")
+    if Path(options.output_dir).resolve() == Path(options.cartography_dir).resolve():
+        raise UsageError(f"--output_dir {options.output_dir} is --cartography_dir as well: choose another one.")
+    return options
+
+
+def measured(options: argparse.Namespace, recording):
+    """(metrics with regions, a row an example; gold probabilities [n_epochs, n_examples]) after the burn-in.
+
+    Raises:
+        UsageError: the burn-in leaves no epoch.
+    """
+    from dynamics import AMBIGUOUS_FRACTION, CONFIDENCE_THRESHOLD, FEW_EPOCHS, assign_regions, over_epochs
+
+    if options.burn_in >= recording.n_epochs:
+        raise UsageError(f"--burn_in {options.burn_in} leaves none of the {recording.n_epochs} epochs: lower it.")
+    epochs = {name: values[options.burn_in :] for name, values in recording.epochs.items()}
+    seen = (epochs["gold_prob"] == epochs["gold_prob"]).any(axis=0)
+    if not seen.all():
+        logger.warning("%d examples were not seen after the burn-in and are left out.", (~seen).sum())
+    epochs = {name: values[:, seen] for name, values in epochs.items()}
+    metrics = over_epochs(epochs)
+    metrics.insert(0, "id", [identifier for identifier, kept in zip(recording.ids, seen, strict=True) if kept])
+    for name, values in recording.counts.items():
+        metrics[name] = values[seen]
+    regions = assign_regions(
+        metrics["confidence"].to_numpy(),
+        metrics["variability"].to_numpy(),
+        method=options.region_method,
+        ambiguous_fraction=options.ambiguous_fraction or AMBIGUOUS_FRACTION,
+        confidence_threshold=options.confidence_threshold or CONFIDENCE_THRESHOLD,
+    )
+    metrics.insert(1, "region", regions)
+    if len(epochs["gold_prob"]) < FEW_EPOCHS:
+        logger.warning("Variability over fewer than %d epochs means little: train for more epochs.", FEW_EPOCHS)
+    return metrics, epochs["gold_prob"]
+
+
+def load_texts(options: argparse.Namespace, recording, ids: Sequence[str]):
+    """Examples with the texts of the recorded ids, in their order; None where no data set is known.
+
+    Raises:
+        DataError: the data set cannot be read or lacks recorded ids.
+    """
+    trained = recording.manifest.get("data", {}).get("train", {})
+    name = options.dataset or trained.get("dataset")
+    if name is None:
+        return None
+    from examples import load_examples
+    from sources import open_source
+
+    task = recording.manifest.get("task", "nli")
+    split = options.split or trained.get("split") or "train"
+    examples = load_examples(open_source(name, task), split, task)
+    frame = examples.frame.set_index("id", drop=False)
+    missing = [identifier for identifier in ids if identifier not in frame.index]
+    if missing:
+        raise DataError(
+            f"{name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} recorded ids are there, but "
+            f"{missing[0]} is not: give the --dataset and --split that were trained on."
+        )
+    logger.info("All %d recorded examples found among the %d rows of %s, %s.", len(ids), len(frame), name, split)
+    return examples.replaced(frame.loc[list(ids)])
+
+
+def summary_table(metrics) -> str:
+    """Count, share and mean metrics of every region, and of all."""
+    import pandas as pd
+
+    from dynamics import REGIONS
+
+    rows = {region: metrics[metrics["region"] == region] for region in REGIONS} | {"all": metrics}
+    table = pd.DataFrame({"count": {name: f"{len(part):,}" for name, part in rows.items()}})
+    table["share"] = [f"{len(part) / len(metrics):.1%}" for part in rows.values()]
+    for name in MEANS:
+        table[name] = [f"{part[name].mean():.3f}" if len(part) else "" for part in rows.values()]
+    return table.to_string()
+
+
+def sample_records(options: argparse.Namespace, metrics, gold_probs, examples) -> dict:
+    """The content of category_samples.json: for every region its count and its extreme and typical examples."""
+    from dynamics import REGIONS
+    from samples import region_rows, shown_text
+
+    texts = examples.frame.to_dict("records") if examples is not None else None
+    rows = metrics.to_dict("records")
+
+    def record(row: int) -> dict:
+        text = shown_text(texts[row], examples.label_names) if texts else {}
+        figures = {name: value for name, value in rows[row].items() if name not in ("id", "region")}
+        return {"id": rows[row]["id"], **text, **figures, "gold_probs": gold_probs[:, row]}
+
+    found = {}
+    for region in REGIONS:
+        chosen = region_rows(metrics, region, options.n_examples, options.seed)
+        listed = {kind: [record(row) for row in numbers] for kind, numbers in chosen.items()}
+        found[region] = {"count": int((metrics["region"] == region).sum())} | listed
+    return found
+
+
+def write_results(options: argparse.Namespace, metrics, gold_probs, examples) -> None:
+    """Write tables, samples and figures; those that need texts only where there are any."""
+    import plots
+    from questions import group_table, groupings
+
+    directory = Path(options.output_dir)
+    outputs.write_json(directory / SAMPLES, sample_records(options, metrics, gold_probs, examples))
+    figures = {
+        DISTRIBUTIONS: plots.metric_distributions(metrics),
+        CORRECTNESS: plots.confidence_vs_correctness(metrics),
+    }
+    figures[DYNAMICS] = plots.dynamics_by_region(gold_probs, metrics["region"].to_numpy())
+    if examples is None:
+        logger.warning("No --dataset was given, so there are no texts in %s, and no question types.", SAMPLES)
+    else:
+        groups = groupings(examples.frame, examples.label_names)
+        table = group_table(metrics, groups)
+        outputs.write_csv(directory / QUESTION_TYPES_CSV, table)
+        figures[CATEGORIES] = plots.category_analysis(table)
+        metrics = metrics.assign(**groups)
+    outputs.write_csv(directory / REGIONS_CSV, metrics)
+    for name, figure in figures.items():
+        outputs.write_figure(directory / name, figure)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read, measure, join, write, report."""
+    options = parse_arguments(argv)
+    directory = Path(options.output_dir)
+    outputs.refuse_foreign_directory(directory, "analyze_cartography.py")
+    from recordings import read_recording
+
+    recording = read_recording(Path(options.cartography_dir))
+    metrics, gold_probs = measured(options, recording)
+    examples = load_texts(options, recording, metrics["id"].tolist())
+    outputs.clear(directory, FILES)
+    write_results(options, metrics, gold_probs, examples)
+    fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
+    fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
+    outputs.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])
+    print(summary_table(metrics))
+    logger.info("Everything is in %s.", directory)
+
+
+if __name__ == "__main__":
+    sys.exit(helpers.run_script(main))

@@ -113,7 +113,7 @@ def read_epoch(path: Path) -> pd.DataFrame:
     needed = {"id", *NLI_MEASURES, *COUNTS}
     if not isinstance(records, list) or not all(isinstance(row, dict) and needed <= row.keys() for row in records):
         raise DataError(f"{path} is not a list of records with {', '.join(sorted(needed))}: record the run again.")
-    columns = list(records[0]) if records else ["id", "epoch", *NLI_MEASURES, *COUNTS]
+    columns = list(records[0]) if records else ["id", "epoch", *QA_MEASURES, *COUNTS]
     frame = pd.DataFrame({name: [row.get(name) for row in records] for name in columns})
     if frame["id"].duplicated().any():
         twice = frame["id"][frame["id"].duplicated()].iloc[0]
@@ -190,7 +190,7 @@ def read_state(checkpoint: Path) -> RunningEpoch:
             fields = json.loads(str(arrays["description"]))
             finished = {int(number): digest for number, digest in fields["finished"].items()}
             return RunningEpoch(fields["identity"], fields["number"], finished, arrays["values"], arrays["seen_at"])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}): resume from an earlier checkpoint.") from error
 
 
@@ -242,23 +242,32 @@ def read_recording(directory: Path) -> Recording:
 
 
 def read_own(directory: Path, manifest: dict) -> Recording:
-    """Read the epoch files that the manifest names."""
+    """Read the epoch files that the manifest names.
+
+    Raises:
+        DataError: a file is missing or another one, or no epoch has a record.
+    """
     frames = []
     for number, digest in manifest["epoch_files"].items():
         path = epoch_path(directory, number)
         if not path.is_file() or outputs.file_hash(path) != digest:
             raise DataError(f"{path} is not the file that {directory / outputs.MANIFEST} names: record the run again.")
         frames.append(read_epoch(path))
-    together = pd.concat(frames, ignore_index=True).drop_duplicates("id")
+    with_records = [frame for frame in frames if len(frame)]
+    if not with_records:
+        raise DataError(f"{directory} holds no record of any example: record a longer run.")
+    together = pd.concat(with_records, ignore_index=True).drop_duplicates("id")
     ids = together["id"].tolist()
     aligned = [align_epoch(frame, ids) for frame in frames]
-    epochs = {name: np.stack([epoch[name] for epoch in aligned]) for name in aligned[0]}
+    measures = [name for name in QA_MEASURES if name in together]
+    epochs = {name: np.stack([epoch[name] for epoch in aligned]) for name in measures}
     return Recording(ids, epochs, {name: together[name].to_numpy() for name in COUNTS}, manifest)
 
 
 def foreign_paths(directory: Path) -> list[Path]:
     """The epoch files of allenai/cartography's layout, in or below a directory, by rising epoch (counted from 0)."""
-    found = [*directory.glob("dynamics_epoch_*.jsonl"), *directory.glob("training_dynamics/dynamics_epoch_*.jsonl")]
+    pattern = "dynamics_epoch_*.jsonl"
+    found = list(directory.glob(pattern)) or list(directory.glob(f"training_dynamics/{pattern}"))
     numbered = [path for path in found if path.stem.removeprefix("dynamics_epoch_").isdecimal()]
     return sorted(numbered, key=lambda path: int(path.stem.removeprefix("dynamics_epoch_")))
 
@@ -287,19 +296,32 @@ def read_foreign(directory: Path) -> Recording:
 
 def foreign_epoch(path: Path, logits_name: str) -> dict[str, tuple[float, float, float, float]]:
     """NLI_MEASURES of every line of an allenai/cartography epoch file, by guid (as text)."""
+    try:
+        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as UTF-8 text ({error}): write it again.") from error
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines, start=1):
         try:
-            record = json.loads(line)
-            identifier, gold = str(record["guid"]), int(record["gold"])
-            logits = np.array(record[logits_name], dtype=np.float64)
-            others = np.delete(logits, gold)
-            margin = logits[gold] - others.max()
-        except (ValueError, KeyError, TypeError, IndexError) as error:
+            identifier, measures = foreign_record(json.loads(line), logits_name)
+        except (ValueError, KeyError, TypeError) as error:
             what = f"not a record with guid, gold and {logits_name} ({type(error).__name__}: {error})"
             raise DataError(f"{path}, line {number}: {what}.") from error
         if identifier in found:
             raise DataError(f"{path}, line {number}: the guid {identifier} stands there twice; keep one of the lines.")
-        loss = np.logaddexp.reduce(logits) - logits[gold]
-        found[identifier] = (np.exp(-loss), float(margin > 0), margin, loss)
+        found[identifier] = measures
     return found
+
+
+def foreign_record(record: dict, logits_name: str) -> tuple[str, tuple[float, float, float, float]]:
+    """The guid of an allenai/cartography record and its NLI_MEASURES.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not such a record.
+    """
+    gold, logits = int(record["gold"]), np.array(record[logits_name], dtype=np.float64)
+    if logits.ndim != 1 or not np.isfinite(logits).all() or not 0 <= gold < len(logits):
+        raise ValueError(f"gold {gold} and the logits {record[logits_name]} do not go together")
+    margin = logits[gold] - np.delete(logits, gold).max()
+    loss = np.logaddexp.reduce(logits) - logits[gold]
+    return str(record["guid"]), (np.exp(-loss), float(margin > 0), margin, loss)

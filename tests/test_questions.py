@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import REAL_DATA, qa_frame
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dynamics import REGIONS
@@ -37,6 +37,7 @@ TYPED_BY_HAND = [
     ("Saxophonists were influenced by who?", "who"),
     ("WHO WAS HER DOCTOR?", "who"),
     ("WHO is her doctor?", "who"),
+    ("SHE WAS SEEN BY WHO", "who"),
     ("What is the dosage of aspirin?", "what"),
     ("What does the patient take?", "what"),
     ("what's the reason for lisinopril", "what"),
@@ -56,6 +57,7 @@ TYPED_BY_HAND = [
     ("It led to urbanisation, which led to the end of what?", "what"),
     ("As of 5 March, what are the cases in the WHO region?", "what"),
     ("In 2005, what did Doctor Who think?", "what"),
+    ("Formations in which it occurs are dated by what?", "what"),
     ("He has pneumonia. What was given?", "what"),
     ("Which drug caused the rash?", "which"),
     ("At which hospital was he treated?", "which"),
@@ -66,6 +68,7 @@ TYPED_BY_HAND = [
     ("Among these agents which is a major driver?", "which"),
     ("If you receive this degree, which country's traditions are you following?", "which"),
     ("Mao led which country?", "which"),
+    ("The virus was named by WHO in which year?", "which"),
     ("Tell me which drug was stopped.", "which"),
     ("When was the patient admitted?", "when"),
     ("When, specifically, was it finished?", "when"),
@@ -79,6 +82,7 @@ TYPED_BY_HAND = [
     ("From where did she come?", "where"),
     ("In the eastern part of the world where is the surname placed?", "where"),
     ("If a girl is named Papadopoulou where is she from?", "where"),
+    ("Large quantities were found where", "where"),
     ("State where he was treated", "where"),
     ("Why was the patient prescribed insulin?", "why"),
     ("Give one reason why it was stopped", "why"),
@@ -117,6 +121,8 @@ TYPED_BY_HAND = [
     ("In the note is the patient who fell diabetic?", "yes/no"),
     ("Question 5: Is the patient diabetic?", "yes/no"),
     ("The patient takes insulin. Does he have diabetes?", "yes/no"),
+    (", is Ann ill?", "yes/no"),
+    ("Traditionally, do women vote?", "yes/no"),
     ("", "other"),
     ("?", "other"),
     (" \t…", "other"),
@@ -288,6 +294,7 @@ def looped_rows(frame, name, values):
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 40))
+@settings(deadline=None, max_examples=50)
 def test_table_equals_the_loop_and_its_shares_add_up(seed, n_rows):
     frame, groups = random_metrics(np.random.default_rng(seed), n_rows)
     table = group_table(frame, groups)
@@ -304,6 +311,7 @@ def test_table_equals_the_loop_and_its_shares_add_up(seed, n_rows):
 
 
 @given(st.permutations(range(8)))
+@settings(deadline=None, max_examples=50)
 def test_order_of_the_rows_changes_no_order_of_the_known_groups(places):
     frame = pd.concat([SMALL, SMALL])
     groups = {
@@ -322,7 +330,7 @@ def real_questions(name: str) -> list[str]:
     return [row["question"] for article in articles for text in article["paragraphs"] for row in text["qas"]]
 
 
-# Measured shares of "other": 0.54, 1.02, 1.09 and 0.84 percent; the bound leaves room for a rule's small change.
+# Measured shares of "other": 0.54, 1.08, 1.09 and 0.92 percent; the bound leaves room for a small change of the rules.
 REAL_FILES = ["wiki_train.json", "wiki_dev.json", "covid_dirty.json", "xquad_en.json"]
 FIRST_WORDS = {"who": "who", "whose": "who", "what": "what", "which": "which", "why": "why"}
 FIRST_WORDS |= dict.fromkeys(("is", "are", "do", "does", "did", "was", "were", "has", "can", "should"), "yes/no")

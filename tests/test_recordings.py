@@ -1,0 +1,430 @@
+"""Recordings: epoch files, metrics, the state in a checkpoint, and both layouts read back."""
+
+import json
+import math
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import outputs
+import recordings
+from errors import DataError, UsageError
+
+ODD_IDS = ["0012", "null", "nan", "", 'a "quoted" id', "two\nlines", "caf\u00e9 🫀", "a,b;c\td", "\u2028", "1e5", "True"]
+float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+def epoch_of(gold_probs, names=recordings.QA_MEASURES, **values):
+    """Float32 arrays by measure: the gold probabilities given, NaN wherever they are, and something for the rest."""
+    probs = np.array(gold_probs, dtype=np.float32)
+    epoch = {name: np.where(np.isnan(probs), np.nan, probs / 2).astype(np.float32) for name in names}
+    epoch |= {"gold_prob": probs, "correct": np.where(np.isnan(probs), np.nan, probs > 0.5).astype(np.float32)}
+    return epoch | {name: np.array(numbers, dtype=np.float32) for name, numbers in values.items()}
+
+
+def counts_of(n_examples):
+    return {"n_windows": np.arange(2, n_examples + 2), "n_gold_windows": np.arange(1, n_examples + 1)}
+
+
+def write_and_read(path, ids, epoch):
+    recordings.write_epoch(path, 1, ids, epoch, counts_of(len(ids)))
+    return recordings.read_epoch(path)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(float32, min_size=1, max_size=50))
+def test_every_float32_comes_back_bit_for_bit(tmp_path, numbers):
+    values = np.array([*numbers, 1e-30, 1, 0, -0.0, -17.25, 1e-45, 0.1, 1 / 3, 3.4e38], dtype=np.float32)
+    ids = [str(number) for number in range(len(values))]
+    epoch = epoch_of(np.linspace(0, 1, len(values)), margin=values, loss=values[::-1])
+    frame = write_and_read(tmp_path / "epoch.json", ids, epoch)
+    back = recordings.align_epoch(frame, ids)
+    assert list(back) == list(recordings.QA_MEASURES)
+    for name, expected in epoch.items():
+        assert back[name].dtype == np.float32
+        assert back[name].tobytes() == expected.tobytes(), name
+
+
+def test_numbers_are_written_with_the_fewest_digits(tmp_path):
+    write_and_read(tmp_path / "epoch.json", ["a"], epoch_of([0.1]))
+    assert '"gold_prob": 0.1,' in (tmp_path / "epoch.json").read_text()
+
+
+@pytest.mark.parametrize("names", [recordings.QA_MEASURES, recordings.NLI_MEASURES])
+def test_an_epoch_file_is_a_json_list_of_records_with_whatever_ids(tmp_path, names):
+    probs = np.linspace(0, 1, len(ODD_IDS))
+    epoch = epoch_of(probs, names)
+    frame = write_and_read(tmp_path / "epoch.json", ODD_IDS, epoch)
+    records = json.loads((tmp_path / "epoch.json").read_text(encoding="utf-8"))
+    assert [record["id"] for record in records] == ODD_IDS
+    assert list(records[0]) == ["id", "epoch", *names, "n_windows", "n_gold_windows"]
+    assert [record["correct"] for record in records] == [value > 0.5 for value in probs]
+    assert {record["epoch"] for record in records} == {1}
+    assert frame["id"].tolist() == ODD_IDS
+    assert frame["n_windows"].tolist() == list(range(2, len(ODD_IDS) + 2))
+    assert recordings.align_epoch(frame, ODD_IDS)["gold_prob"].tolist() == epoch["gold_prob"].tolist()
+
+
+def test_an_example_that_was_not_seen_has_no_record(tmp_path):
+    frame = write_and_read(tmp_path / "epoch.json", ["a", "b", "c"], epoch_of([0.25, math.nan, 0.75]))
+    assert frame["id"].tolist() == ["a", "c"]
+    assert frame["n_gold_windows"].tolist() == [1, 3]
+    back = recordings.align_epoch(frame, ["c", "b", "a"])
+    assert back["gold_prob"].tolist()[::2] == [0.75, 0.25]
+    assert all(np.isnan(values[1]) for values in back.values())
+
+
+def test_an_epoch_file_that_no_recording_has_is_refused(tmp_path):
+    path = tmp_path / "epoch.json"
+    for text in ('{"id": 1}', "[1, 2]", '[{"id": "a"}]'):
+        path.write_text(text)
+        with pytest.raises(DataError, match=r"epoch\.json is not a list of records with correct, gold_prob"):
+            recordings.read_epoch(path)
+    path.write_text('[{"id": "a", ')
+    with pytest.raises(DataError, match=r"epoch\.json is not a readable JSON file"):
+        recordings.read_epoch(path)
+    recordings.write_epoch(path, 1, ["a", "a"], epoch_of([0.1, 0.2]), counts_of(2))
+    with pytest.raises(DataError, match="has the id 'a' twice"):
+        recordings.read_epoch(path)
+
+
+def test_epoch_files_are_found_in_numeric_order(tmp_path):
+    for name in ("10", "2", "1", "01", "x", "0"):
+        recordings.epoch_path(tmp_path, name).write_text("[]")
+    assert list(recordings.epoch_paths(tmp_path)) == [1, 2, 10]
+    assert recordings.epoch_paths(tmp_path)[10] == tmp_path / "training_dynamics_epoch_10.json"
+
+
+def test_metrics_as_json_and_as_csv_agree(tmp_path):
+    from dynamics import over_epochs
+
+    ids = ODD_IDS[:6]
+    probs = np.random.default_rng(0).random((3, 6))
+    probs[1, 2] = math.nan
+    epochs = [epoch_of(row) for row in probs]
+    stacked = {name: np.stack([epoch[name] for epoch in epochs]) for name in epochs[0]}
+    metrics = over_epochs(stacked)
+    metrics.insert(0, "id", ids)
+    recordings.write_metrics(tmp_path, metrics, stacked["gold_prob"], stacked["correct"])
+    table = pd.read_csv(tmp_path / "cartography_metrics.csv", dtype={"id": str}, keep_default_na=False)
+    records = json.loads((tmp_path / "cartography_metrics.json").read_text(encoding="utf-8"))
+    pd.testing.assert_frame_equal(table, metrics, check_exact=True)
+    assert [{name: record[name] for name in metrics} for record in records] == metrics.to_dict("records")
+    for row, record in enumerate(records):
+        seen = [None if math.isnan(value) else value for value in stacked["gold_prob"][:, row].tolist()]
+        written = [None if value is None else float(np.float32(value)) for value in record["gold_probs"]]
+        assert written == seen
+        assert record["correct"] == [None if value is None else value > 0.5 for value in seen]
+    assert records[2]["num_epochs"] == 2
+
+
+def running_epoch():
+    generator = np.random.default_rng(1)
+    return recordings.RunningEpoch(
+        identity={"task": "qa", "seed": 42, "examples": "é🫀"},
+        number=12,
+        finished={number: f"{number:064x}" for number in range(1, 12)},
+        values=generator.standard_normal((6, 50)).astype(np.float32),
+        seen_at=generator.integers(0, 2**31 - 1, 50).astype(np.int32),
+    )
+
+
+def test_a_running_epoch_comes_back_from_a_checkpoint(tmp_path):
+    running = running_epoch()
+    recordings.write_state(tmp_path, running)
+    back = recordings.read_state(tmp_path)
+    assert (back.identity, back.number, back.finished) == (running.identity, 12, running.finished)
+    for name in ("values", "seen_at"):
+        expected, read = getattr(running, name), getattr(back, name)
+        assert (read.dtype, read.tobytes()) == (expected.dtype, expected.tobytes())
+    assert os.listdir(tmp_path) == ["cartography_state.npz"]
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.99])
+def test_a_truncated_state_is_refused(tmp_path, share):
+    recordings.write_state(tmp_path, running_epoch())
+    path = tmp_path / "cartography_state.npz"
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(DataError, match=r"cartography_state\.npz cannot be read .*resume from an earlier checkpoint"):
+        recordings.read_state(tmp_path)
+
+
+def test_a_state_of_something_else_is_refused(tmp_path):
+    path = tmp_path / "cartography_state.npz"
+    np.savez(path, something=np.zeros(3))
+    with pytest.raises(DataError, match="cannot be read"):
+        recordings.read_state(tmp_path)
+    path.write_bytes(b"no archive at all")
+    with pytest.raises(DataError, match="cannot be read"):
+        recordings.read_state(tmp_path)
+
+
+def test_a_checkpoint_without_a_recording_is_refused(tmp_path):
+    with pytest.raises(DataError, match="was saved without --enable_cartography"):
+        recordings.read_state(tmp_path / "checkpoint-3")
+
+
+def refuse(directory, overwrite=False, resuming=False, output_dir="trainer_output"):
+    recordings.refuse_earlier_recording(directory, directory.parent / output_dir, overwrite, resuming)
+
+
+EVERY_WAY = [(False, False), (True, False), (False, True), (True, True)]
+
+
+@pytest.mark.parametrize(("overwrite", "resuming"), EVERY_WAY)
+def test_a_recording_does_not_go_where_it_cannot_or_must_not(tmp_path, overwrite, resuming):
+    file, foreign = tmp_path / "file", tmp_path / "foreign"
+    file.write_text("mine")
+    outputs.write_manifest(foreign, {"script": "analyze_cartography.py"})
+    with pytest.raises(UsageError, match="file is a file"):
+        refuse(file, overwrite, resuming)
+    with pytest.raises(UsageError, match="is --output_dir as well"):
+        refuse(tmp_path / "x" / ".." / "both", overwrite, resuming, output_dir=tmp_path / "both")
+    with pytest.raises(UsageError, match="finished run of another script"):
+        refuse(foreign, overwrite, resuming)
+
+
+def test_a_new_or_empty_directory_is_free(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for overwrite, resuming in EVERY_WAY:
+        refuse(tmp_path / "new", overwrite, resuming)
+        refuse(tmp_path, overwrite, resuming)
+
+
+def test_an_earlier_recording_is_overwritten_or_gone_on_with_only_when_asked(tmp_path):
+    unfinished, finished = tmp_path / "unfinished", tmp_path / "finished"
+    for directory in (unfinished, finished):
+        directory.mkdir()
+        recordings.epoch_path(directory, 1).write_text("[]")
+    (finished / "cartography_metrics.csv").write_text("id\n")
+    outputs.write_manifest(finished, {"script": "run.py"})
+    with pytest.raises(UsageError, match=r"epochs of an unfinished recording: pass --resume_from_checkpoint last"):
+        refuse(unfinished)
+    with pytest.raises(UsageError, match=r"holds a finished recording.*--overwrite_output_dir"):
+        refuse(finished)
+    for overwrite, resuming in EVERY_WAY[1:]:
+        refuse(unfinished, overwrite, resuming)
+        refuse(finished, overwrite, resuming)
+
+
+def test_clearing_removes_what_is_written_again_and_nothing_else(tmp_path):
+    own = ["manifest.json", "cartography_metrics.json", "cartography_metrics.csv", "cartography_map.png",
+           "untracked_examples.csv", ".cartography_metrics.csv.abc", ".training_dynamics_epoch_3.json.xyz"]  # fmt: skip
+    kept = ["notes.txt", "training_dynamics_epoch_3.json.bak", "training_dynamics_epoch_x.json", ".hidden"]
+    epochs = [f"training_dynamics_epoch_{number}.json" for number in (1, 2, 3, 10)]
+    for name in (*own, *kept, *epochs):
+        (tmp_path / name).write_text("[]")
+    recordings.clear_recording(tmp_path, from_epoch=3)
+    assert set(os.listdir(tmp_path)) == {*kept, *epochs[:2]}
+    recordings.clear_recording(tmp_path, from_epoch=1)
+    assert set(os.listdir(tmp_path)) == set(kept)
+
+
+def record(directory, probs, ids, task="qa", **fields):
+    """A finished recording of these gold probabilities, [n_epochs, n_examples]."""
+    names = recordings.QA_MEASURES if task == "qa" else recordings.NLI_MEASURES
+    hashes = {}
+    for number, row in enumerate(probs, start=1):
+        path = recordings.epoch_path(directory, number)
+        recordings.write_epoch(path, number, ids, epoch_of(row, names), counts_of(len(ids)))
+        hashes[number] = outputs.file_hash(path)
+    outputs.write_manifest(directory, {"script": "run.py", "task": task, "epoch_files": hashes} | fields)
+    return directory
+
+
+def test_a_recording_comes_back_with_gaps_where_examples_were_not_seen(tmp_path):
+    probs = np.array([[0.1, np.nan, 0.3, np.nan], [0.4, 0.5, np.nan, np.nan], [0.7, 0.8, 0.9, np.nan]])
+    record(tmp_path, probs, ["a", "b", "c", "never"])
+    recording = recordings.read_recording(tmp_path)
+    assert recording.ids == ["a", "c", "b"]
+    np.testing.assert_array_equal(recording.epochs["gold_prob"], probs[:, [0, 2, 1]].astype(np.float32))
+    assert set(recording.epochs) == set(recordings.QA_MEASURES)
+    assert recording.counts["n_windows"].tolist() == [2, 4, 3]
+    assert recording.counts["n_gold_windows"].tolist() == [1, 3, 2]
+    assert recording.n_epochs == 3
+    assert recording.manifest["script"] == "run.py"
+
+
+def test_more_than_ten_epochs_come_back_in_numeric_order(tmp_path):
+    probs = np.linspace(0, 1, 12)[:, None]
+    record(tmp_path, probs, ["a"])
+    np.testing.assert_array_equal(recordings.read_recording(tmp_path).epochs["gold_prob"], probs.astype(np.float32))
+
+
+@pytest.mark.parametrize("task", ["qa", "nli"])
+@pytest.mark.parametrize("empty", [0, 1])
+def test_an_epoch_in_which_no_example_was_seen_whole_counts_as_an_epoch(tmp_path, task, empty):
+    probs = np.array([[0.2, 0.4], [0.6, 0.8]])
+    probs[empty] = np.nan
+    recording = recordings.read_recording(record(tmp_path, probs, ["a", "b"], task))
+    assert set(recording.epochs) == set(recordings.QA_MEASURES if task == "qa" else recordings.NLI_MEASURES)
+    for values in recording.epochs.values():
+        assert np.isnan(values[empty]).all()
+        assert not np.isnan(values[1 - empty]).any()
+
+
+def test_a_recording_without_any_record_is_refused(tmp_path):
+    record(tmp_path / "records", np.full((2, 2), np.nan), ["a", "b"])
+    record(tmp_path / "epochs", np.empty((0, 2)), ["a", "b"])
+    for name in ("records", "epochs"):
+        with pytest.raises(DataError, match=f"{name} holds no record of any example"):
+            recordings.read_recording(tmp_path / name)
+
+
+def test_a_changed_or_missing_epoch_file_is_named(tmp_path):
+    record(tmp_path, np.full((2, 2), 0.5), ["a", "b"])
+    path = recordings.epoch_path(tmp_path, 2)
+    text = path.read_text()
+    path.write_text(text.replace("0.5", "0.6"))
+    with pytest.raises(DataError, match=r"training_dynamics_epoch_2\.json is not the file that .*manifest\.json names"):
+        recordings.read_recording(tmp_path)
+    path.unlink()
+    with pytest.raises(DataError, match=r"training_dynamics_epoch_2\.json is not the file that .*manifest\.json names"):
+        recordings.read_recording(tmp_path)
+    path.write_text(text)
+    recordings.epoch_path(tmp_path, 3).write_text("left by another run")
+    assert recordings.read_recording(tmp_path).n_epochs == 2
+
+
+def test_a_directory_without_a_finished_recording_is_refused(tmp_path):
+    with pytest.raises(DataError, match="there is no such directory"):
+        recordings.read_recording(tmp_path / "missing")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="there is no such directory"):
+        recordings.read_recording(tmp_path / "file")
+    empty, unfinished, other = (tmp_path / name for name in ("empty", "unfinished", "other"))
+    empty.mkdir()
+    record(unfinished, np.full((2, 2), 0.5), ["a", "b"])
+    (unfinished / "manifest.json").unlink()
+    outputs.write_manifest(other, {"script": "run.py"})
+    with pytest.raises(DataError, match="empty holds no recording of training dynamics: give the --cartography_output"):
+        recordings.read_recording(empty)
+    with pytest.raises(DataError, match=r"holds an unfinished recording \(no manifest\.json\)"):
+        recordings.read_recording(unfinished)
+    with pytest.raises(DataError, match="other holds no recording"):
+        recordings.read_recording(other)
+
+
+def foreign_lines(epoch, rows):
+    """Lines of allenai/cartography's layout from (guid, logits, gold)."""
+    return [json.dumps({"guid": guid, f"logits_epoch_{epoch}": logits, "gold": gold}) for guid, logits, gold in rows]
+
+
+def write_foreign(directory, epochs):
+    directory.mkdir(parents=True)
+    for number, rows in enumerate(epochs):
+        (directory / f"dynamics_epoch_{number}.jsonl").write_text("\n".join(foreign_lines(number, rows)) + "\n")
+    return directory
+
+
+def in_plain_python(epochs, guid):
+    """Confidence, variability, correctness, aum and loss of an example, from nothing but the math module."""
+    probs, hits, margins, losses = [], [], [], []
+    for rows in epochs:
+        for found, logits, gold in rows:
+            if found == guid:
+                total = sum(math.exp(logit) for logit in logits)
+                others = max(logit for place, logit in enumerate(logits) if place != gold)
+                probs.append(math.exp(logits[gold]) / total)
+                hits.append(logits[gold] > others)
+                margins.append(logits[gold] - others)
+                losses.append(-math.log(probs[-1]))
+    count = len(probs)
+    mean = sum(probs) / count
+    spread = math.sqrt(sum((prob - mean) ** 2 for prob in probs) / count)
+    return [mean, spread, sum(hits) / count, sum(margins) / count, sum(losses) / count, count]
+
+
+def foreign_epochs(n_epochs, n_examples):
+    generator = np.random.default_rng(5)
+    golds = generator.integers(0, 3, n_examples).tolist()
+    return [
+        [(guid, generator.normal(0, 3, 3).round(4).tolist(), golds[guid]) for guid in generator.permutation(n_examples).tolist()]
+        for _ in range(n_epochs)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", [("training_dynamics",), ()])
+def test_the_layout_of_allenai_cartography_gives_the_numbers_of_plain_python(tmp_path, parts):
+    from dynamics import over_epochs
+
+    epochs = foreign_epochs(12, 9)
+    epochs[11] = [row for row in epochs[11] if row[0] != 4]
+    directory = tmp_path / "log"
+    write_foreign(directory.joinpath(*parts), epochs)
+    recording = recordings.read_recording(directory)
+    metrics = over_epochs(recording.epochs)
+    assert recording.ids == [str(guid) for guid, _, _ in epochs[0]]
+    assert recording.manifest == {}
+    assert {name: counts.tolist() for name, counts in recording.counts.items()} == {
+        "n_windows": [1] * 9, "n_gold_windows": [1] * 9,
+    }  # fmt: skip
+    names = ["confidence", "variability", "correctness", "aum", "loss", "num_epochs"]
+    expected = [in_plain_python(epochs, int(identifier)) for identifier in recording.ids]
+    # float32 keeps 7 digits; the largest numbers here are margins of about 20
+    np.testing.assert_allclose(metrics[names].to_numpy(dtype=float), expected, rtol=1e-6, atol=1e-6)
+    assert metrics["num_epochs"].tolist() == [11 if identifier == "4" else 12 for identifier in recording.ids]
+    position = recording.ids.index("4")
+    by_hand = [in_plain_python([rows], 4)[0] for rows in epochs[:11]]
+    np.testing.assert_allclose(recording.epochs["gold_prob"][:11, position], by_hand, rtol=1e-6)
+    assert np.isnan(recording.epochs["gold_prob"][11, position])
+
+
+def test_a_missing_epoch_of_allenai_cartography_is_named(tmp_path):
+    directory = write_foreign(tmp_path / "training_dynamics", foreign_epochs(4, 2))
+    (directory / "dynamics_epoch_2.jsonl").unlink()
+    with pytest.raises(DataError, match=r"has no dynamics_epoch_2\.jsonl, but has dynamics_epoch_3\.jsonl"):
+        recordings.read_recording(tmp_path)
+
+
+GOOD = '{"guid": 1, "logits_epoch_0": [0.5, -1.0], "gold": 0}'
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"guid": 1, "logits_epoch_0": [0.5',
+        "[1, 2]",
+        "",
+        '{"guid": 2, "logits_epoch_1": [0.5, -1.0], "gold": 0}',
+        '{"guid": 2, "logits_epoch_0": [0.5, -1.0]}',
+        '{"guid": 2, "logits_epoch_0": [0.5, -1.0], "gold": 2}',
+        '{"guid": 2, "logits_epoch_0": [0.5, -1.0], "gold": -1}',
+        '{"guid": 2, "logits_epoch_0": [0.5, -1.0], "gold": "entailment"}',
+        '{"guid": 2, "logits_epoch_0": [0.5, -1.0], "gold": null}',
+        '{"guid": 2, "logits_epoch_0": [0.5], "gold": 0}',
+        '{"guid": 2, "logits_epoch_0": [[0.5, 1.0], [0.5, 1.0]], "gold": 0}',
+        '{"guid": 2, "logits_epoch_0": 0.5, "gold": 0}',
+        '{"guid": 2, "logits_epoch_0": ["a", "b"], "gold": 0}',
+        '{"guid": 2, "logits_epoch_0": [NaN, 0.5], "gold": 0}',
+        '{"guid": 2, "logits_epoch_0": [0.5, Infinity], "gold": 0}',
+    ],
+)
+def test_a_line_that_is_no_record_is_named(tmp_path, line):
+    (tmp_path / "dynamics_epoch_0.jsonl").write_text(f"{GOOD}\n{line}\n{GOOD.replace('1,', '3,', 1)}\n")
+    with pytest.raises(DataError, match=r"dynamics_epoch_0\.jsonl, line 2: not a record with guid, gold and logits_ep"):
+        recordings.read_recording(tmp_path)
+
+
+def test_other_trouble_in_a_file_of_allenai_cartography_is_named(tmp_path):
+    path = tmp_path / "dynamics_epoch_0.jsonl"
+    path.write_text(f"{GOOD}\n{GOOD.replace('0.5', '0.6')}\n")
+    with pytest.raises(DataError, match=r"line 2: the guid 1 stands there twice"):
+        recordings.read_recording(tmp_path)
+    path.write_text("")
+    with pytest.raises(DataError, match=r"dynamics_epoch_0\.jsonl, line 1: not a record"):
+        recordings.read_recording(tmp_path)
+    path.write_bytes(GOOD.replace('"guid": 1', '"guid": "é"').encode("latin-1"))
+    with pytest.raises(DataError, match=r"dynamics_epoch_0\.jsonl cannot be read as UTF-8 text"):
+        recordings.read_recording(tmp_path)
+
+
+def test_guids_are_texts_and_lines_end_at_line_feeds_only(tmp_path):
+    lines = [GOOD.replace('"guid": 1', f'"guid": {json.dumps(guid, ensure_ascii=False)}') for guid in ("0012", "a\u2028b")]
+    (tmp_path / "dynamics_epoch_0.jsonl").write_bytes("\r\n".join([*lines, GOOD]).encode())
+    assert recordings.read_recording(tmp_path).ids == ["0012", "a\u2028b", "1"]

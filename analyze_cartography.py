@@ -75,7 +75,7 @@ def measured(options: argparse.Namespace, recording):
     """(metrics with regions, a row an example; gold probabilities [n_epochs, n_examples]) after the burn-in.
 
     Raises:
-        UsageError: the burn-in leaves no epoch.
+        UsageError: the burn-in leaves no epoch, or none in which an example was seen.
     """
     from dynamics import AMBIGUOUS_FRACTION, CONFIDENCE_THRESHOLD, FEW_EPOCHS, assign_regions, over_epochs
 
@@ -83,6 +83,8 @@ def measured(options: argparse.Namespace, recording):
         raise UsageError(f"--burn_in {options.burn_in} leaves none of the {recording.n_epochs} epochs: lower it.")
     epochs = {name: values[options.burn_in :] for name, values in recording.epochs.items()}
     seen = (epochs["gold_prob"] == epochs["gold_prob"]).any(axis=0)
+    if not seen.any():
+        raise UsageError(f"--burn_in {options.burn_in} leaves epochs without any record: lower it.")
     if not seen.all():
         logger.warning("%d examples were not seen after the burn-in and are left out.", (~seen).sum())
     epochs = {name: values[:, seen] for name, values in epochs.items()}
@@ -108,17 +110,19 @@ def load_texts(options: argparse.Namespace, recording, ids: Sequence[str]):
 
     Raises:
         DataError: the data set cannot be read or lacks recorded ids.
+        UsageError: there is a --split, but no data set.
     """
     trained = recording.manifest.get("data", {}).get("train", {})
     name = options.dataset or trained.get("dataset")
+    if name is None and options.split:
+        raise UsageError(f"--split {options.split} acts with a data set alone: give --dataset as well.")
     if name is None:
         return None
     from examples import load_examples
-    from sources import open_source
 
     task = recording.manifest.get("task", "nli")
     split = options.split or trained.get("split") or "train"
-    examples = load_examples(open_source(name, task), split, task)
+    examples = load_examples(open_trained(options, name, task), split, task)
     frame = examples.frame.set_index("id", drop=False)
     missing = [identifier for identifier in ids if identifier not in frame.index]
     if missing:
@@ -128,6 +132,18 @@ def load_texts(options: argparse.Namespace, recording, ids: Sequence[str]):
         )
     logger.info("All %d recorded examples found among the %d rows of %s, %s.", len(ids), len(frame), name, split)
     return examples.replaced(frame.loc[list(ids)])
+
+
+def open_trained(options: argparse.Namespace, name: str, task: str):
+    """The data set called `name`; a DataError asks for --dataset where the recording's own is no longer there."""
+    from sources import open_source
+
+    try:
+        return open_source(name, task)
+    except DataError as error:
+        if options.dataset:
+            raise
+        raise DataError(f"the recording's data set cannot be opened, so give --dataset: {error}") from error
 
 
 def summary_table(metrics) -> str:
@@ -147,6 +163,7 @@ def summary_table(metrics) -> str:
 def sample_records(options: argparse.Namespace, metrics, gold_probs, examples) -> dict:
     """The content of category_samples.json: for every region its count and its extreme and typical examples."""
     from dynamics import REGIONS
+    from recordings import shortest
     from samples import region_rows, shown_text
 
     texts = examples.frame.to_dict("records") if examples is not None else None
@@ -155,7 +172,7 @@ def sample_records(options: argparse.Namespace, metrics, gold_probs, examples) -
     def record(row: int) -> dict:
         text = shown_text(texts[row], examples.label_names) if texts else {}
         figures = {name: value for name, value in rows[row].items() if name not in ("id", "region")}
-        return {"id": rows[row]["id"], **text, **figures, "gold_probs": gold_probs[:, row]}
+        return {"id": rows[row]["id"], **text, **figures, "gold_probs": shortest(gold_probs[:, row])}
 
     found = {}
     for region in REGIONS:
@@ -200,7 +217,8 @@ def main(argv: Sequence[str]) -> None:
     recording = read_recording(Path(options.cartography_dir))
     metrics, gold_probs = measured(options, recording)
     examples = load_texts(options, recording, metrics["id"].tolist())
-    outputs.clear(directory, FILES)
+    if directory.is_dir():
+        outputs.clear(directory, FILES)
     write_results(options, metrics, gold_probs, examples)
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}

@@ -72,6 +72,11 @@ def remove_leftovers(directory: Path, names: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_full(directory: str | Path, error: Exception) -> bool:
+    """True when an error came from a full disk: it says so, or the directory's disk has less than a megabyte left."""
+    return "No space left" in str(error) or shutil.disk_usage(directory).free < 2**20
+
+
 def current_umask() -> int:
     """The process's umask, which `mkstemp` does not heed."""
     mask = os.umask(0)

@@ -153,7 +153,7 @@ def _name_regions(axes: Axes, frame: pd.DataFrame, drawn: pd.DataFrame) -> None:
         if members.empty:
             continue
         distance = np.hypot((x - members["variability"].median()) / 0.5, y - members["confidence"].median())
-        strangers = np.array([(found != region).mean() if len(found) else 0 for found in around])
+        strangers = np.array([(found != region).mean() if len(found) else 1 for found in around])
         cost = distance + 2 * np.sqrt(covered) + 0.3 * strangers
         best = spots[np.where(free, cost, np.inf).argmin()]
         box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "black", "alpha": 0.9}

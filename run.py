@@ -303,16 +303,22 @@ def train_model(trainer, checkpoint: str | None) -> None:
     """Train, then save the model, the tokenizer and the trainer's state.
 
     Raises:
-        DataError: the device's memory does not hold a batch.
+        DataError: the device's memory does not hold a batch, or the disk is full.
     """
     import torch
+    from safetensors import SafetensorError
 
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
+        trainer.save_model()
+        trainer.save_state()
     except torch.OutOfMemoryError as error:
         raise DataError(out_of_memory("train")) from error
-    trainer.save_model()
-    trainer.save_state()
+    except (OSError, RuntimeError, SafetensorError) as error:
+        if not outputs.is_full(trainer.args.output_dir, error):
+            raise
+        left = outputs.what_is_left(trainer.args.output_dir)
+        raise DataError(f"the disk of {trainer.args.output_dir} is full: free some space; {left}.") from error
 
 
 def out_of_memory(purpose: str) -> str:
@@ -345,58 +351,6 @@ def evaluate_model(options: argparse.Namespace, trainer) -> dict:
     return figures
 
 
-def described(part) -> dict:
-    """What a manifest says of the examples of one purpose."""
-    return {
-        "dataset": part.name,
-        "split": part.split,
-        "held_out": part.held_out,
-        "n_rows": len(part.frame),
-        "ids_sha256": outputs.ids_hash(part.frame["id"]),
-    }
-
-
-def manifest_fields(options: argparse.Namespace, training_args, settings: dict) -> dict:
-    """What both manifests say of the run."""
-    return {
-        "script": "run.py",
-        "task": options.task,
-        "model": options.model,
-        "ablations": options.ablations,
-        "seed": training_args.seed,
-        "settings": settings,
-        "arguments": vars(options),
-        "training_arguments": training_args.to_dict(),
-    }
-
-
-def write_manifest(options: argparse.Namespace, training_args, data: dict, settings: dict) -> None:
-    """Close the run."""
-    fields = manifest_fields(options, training_args, settings)
-    fields["data"] = {purpose: described(part) for purpose, part in data.items()}
-    made_from = [Path(options.model)] if Path(options.model).is_dir() else []
-    outputs.write_manifest(Path(training_args.output_dir), fields, made_from)
-
-
-def close_recording(options: argparse.Namespace, trainer, data: dict, settings: dict) -> None:
-    """Draw the data map of a finished recording and write its manifest."""
-    import dynamics
-    import plots
-    import recordings
-
-    recorder, directory, seed = trainer.recorder, cartography_dir(options), trainer.args.seed
-    confidence, variability = (recorder.metrics[name].to_numpy() for name in ("confidence", "variability"))
-    metrics = recorder.metrics.assign(region=dynamics.assign_regions(confidence, variability))
-    title = f"{data['train'].name}, {data['train'].split}: {Path(options.model).name}"
-    figure = plots.data_map(metrics, title=title, n_epochs=len(recorder.epochs), seed=seed)
-    outputs.write_figure(directory / recordings.MAP, figure)
-    fields = manifest_fields(options, trainer.args, settings) | {"data": {"train": described(data["train"])}}
-    fields |= {"n_epochs": len(recorder.epochs), "n_tracked": len(metrics), "epoch_files": recorder.hashes}
-    fields["identity"] = recorder.identity
-    outputs.write_manifest(directory, fields, [Path(options.model)] if Path(options.model).is_dir() else [])
-    logger.info("The recording is in %s.", directory)
-
-
 def main(argv: Sequence[str]) -> None:
     """Parse, load, train, evaluate, save."""
     options, training_args = parse_arguments(argv)
@@ -408,6 +362,7 @@ def main(argv: Sequence[str]) -> None:
     checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
     from accelerate import PartialState
 
+    import manifests
     from examples import load_data
 
     data = load_data(options, training_args)
@@ -418,7 +373,7 @@ def main(argv: Sequence[str]) -> None:
         outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)
     figures = work(options, trainer, checkpoint, data, settings)
     if trainer.is_world_process_zero():
-        write_manifest(options, training_args, data, settings)
+        manifests.close_run(options, training_args, data, settings)
         if training_args.do_eval:
             print(trainer.evaluation.headline(figures))
         logger.info("Everything is in %s.", directory)
@@ -431,11 +386,13 @@ def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dic
     Raises:
         KeyboardInterrupt: with the last checkpoint in its message.
     """
+    import manifests
+
     try:
         if trainer.args.do_train:
             train_model(trainer, checkpoint)
         if options.enable_cartography and trainer.is_world_process_zero():
-            close_recording(options, trainer, data, settings)
+            manifests.close_recording(options, trainer, data, settings)
         return evaluate_model(options, trainer) if trainer.args.do_eval else {}
     except KeyboardInterrupt as error:
         raise KeyboardInterrupt(f"stopped by Ctrl-C; {outputs.what_is_left(trainer.args.output_dir)}.") from error

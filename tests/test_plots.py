@@ -94,7 +94,8 @@ def test_a_large_map_draws_a_seeded_sample_and_says_so():
 
 
 def test_the_order_of_rows_changes_nothing_and_levels_are_mixed():
-    frame = metrics_frame(900, 3).sort_values("correctness")
+    frame = metrics_frame(900, 3)
+    frame = frame.sort_values("correctness").assign(id=frame["id"].to_numpy())
     points, turned = drawn_map(frame, 3)[1], drawn_map(frame.iloc[::-1], 3)[1]
     assert np.array_equal(points.get_offsets(), turned.get_offsets())
     assert shapes_and_colours(points) == shapes_and_colours(turned)
@@ -196,6 +197,15 @@ def test_exactly_the_regions_with_members_are_named_apart_from_each_other(presen
         assert not any(box.overlaps(other) for other in boxes[:place])
 
 
+def test_regions_in_one_place_are_named_beside_each_other():
+    frame = metrics_frame(90, 4).assign(confidence=0.5, variability=0.25, region=list(REGIONS) * 30)
+    figure, _ = drawn_map(frame, 4)
+    figure.draw_without_rendering()
+    boxes = [name.get_bbox_patch().get_window_extent() for name in figure.axes[0].texts]
+    assert len(boxes) == 3
+    assert not any(box.overlaps(other) for place, box in enumerate(boxes) for other in boxes[:place])
+
+
 def test_names_stand_near_their_members_and_off_the_crowd():
     frame = metrics_frame(3000, 5)
     figure, points = drawn_map(frame, 5)
@@ -208,6 +218,18 @@ def test_names_stand_near_their_members_and_off_the_crowd():
         steps = np.hypot((members["variability"] - x) / 0.5, members["confidence"] - y)
         assert steps.min() < 0.15
         assert name.get_bbox_patch().get_window_extent().count_contains(on_screen) < 0.02 * len(frame)
+
+
+def test_a_small_region_beside_a_large_one_is_named_among_its_own():
+    generator = np.random.default_rng(0)
+    frame = metrics_frame(1000, 4).assign(confidence=generator.uniform(0.6, 0.9, 1000))
+    small = np.arange(1000) >= 950
+    frame["region"] = np.where(small, "ambiguous", "easy")
+    frame["variability"] = np.where(small, 0.15 + 0.2 * generator.random(1000) ** 3, 0.2 * generator.random(1000))
+    (name,) = [text for text in drawn_map(frame, 4)[0].axes[0].texts if text.get_text() == "ambiguous"]
+    x, y = name.get_position()
+    steps = np.hypot((frame["variability"] - x) / 0.5, frame["confidence"] - y)
+    assert set(frame["region"][steps.nsmallest(5).index]) == {"ambiguous"}
 
 
 @pytest.mark.parametrize(("n_epochs", "warned"), [(1, True), (2, True), (3, False), (10, False)])
@@ -226,6 +248,9 @@ def test_distributions_count_every_row_of_every_region():
     for axes in figure.axes:
         counted = [sum(bar.get_height() for bar in container) for container in axes.containers]
         assert counted == [expected[region] for region in REGIONS]
+        heights = np.array([[bar.get_height() for bar in container] for container in axes.containers])
+        bottoms = np.array([[bar.get_y() for bar in container] for container in axes.containers])
+        assert np.array_equal(bottoms, np.cumsum(heights, axis=0) - heights)
         colours = [container[0].get_facecolor() for container in axes.containers]
         assert colours == [to_rgba(plots.REGION_COLOURS[region]) for region in REGIONS]
     (legend,) = figure.legends
@@ -255,6 +280,10 @@ def test_confidence_boxes_are_the_quartiles_of_their_level():
     heights = [box.get_path().vertices[:, 1] for box in axes.patches]
     assert [box.min() for box in heights] == pytest.approx(by_level.quantile(0.25).to_list())
     assert [box.max() for box in heights] == pytest.approx(by_level.quantile(0.75).to_list())
+    # Whiskers end at the outermost values inside the 5th and 95th percentile.
+    ends = [level[level.between(level.quantile(0.05), level.quantile(0.95))] for _, level in by_level]
+    tips = {line.get_ydata()[1] for line in axes.lines if len(set(line.get_xdata())) == 1}
+    assert tips == {tip for level in ends for tip in (level.min(), level.max())}
     ticks = [label.get_text() for label in axes.get_xticklabels()]
     expected = [f"{level:g}\nn = {count:,}" for level, count in by_level.size().items()]
     assert ticks == expected
@@ -277,7 +306,7 @@ def group_table():
     rows = [
         ("gold_label", "entailment", 1200, 0.9, 0.7, 0.2, 0.1),
         ("gold_label", "neutral", 800, 0.5, 0.25, 0.25, 0.5),
-        ("negation", "with $x_1 and $y <b>", 30, 0.2, 0.0, 0.0, 1.0),
+        ("negation", "with $^{ and $_} <b>", 30, 0.2, 0.0, 0.0, 1.0),
         ("negation", "a name far too long to stand beside a bar of the figure", 1970, 1.0, 1.0, 0.0, 0.0),
         ("negation", "$unbalanced^{", 5, 0.4, 0.4, 0.3, 0.3),
     ]
@@ -306,7 +335,7 @@ def test_groups_are_named_shortly_with_their_counts_under_their_heading():
     assert [axes.get_title(loc="left") for axes in figure.axes[::2]] == ["gold label", "negation"]
     first, second = ([label.get_text() for label in axes.get_yticklabels()] for axes in figure.axes[::2])
     assert first == ["entailment (1,200)", "neutral (800)"]
-    assert second[0] == "with $x_1 and $y <b> (30)"
+    assert second[0] == "with $^{ and $_} <b> (30)"
     assert second[1] == "a name far too long to stand… (1,970)"
     written = [text.get_text() for text in figure.axes[2].texts]
     assert sorted(text for text in written if text) == ["100%", "100%", "30%", "30%", "40%"]

@@ -78,3 +78,40 @@ def test_two_processes_train_and_load_the_best_model(tmp_path, still_model):
     evaluated = [entry["eval_f1"] for entry in states[1]["log_history"] if "eval_f1" in entry]
     assert figures["eval_f1"] == pytest.approx(max(evaluated), abs=1e-9)
     assert states[1]["best_metric"] == pytest.approx(max(evaluated), abs=1e-9)
+
+
+def epoch(directory: Path, number: int) -> dict[str, dict]:
+    """The records of an epoch file by id; every id once."""
+    records = json.loads((directory / f"training_dynamics_epoch_{number}.json").read_text(encoding="utf-8"))
+    assert len({row["id"] for row in records}) == len(records)
+    return {row["id"]: row for row in records}
+
+
+@pytest.mark.slow
+def test_two_processes_record_as_one(tmp_path, still_model):
+    """No dropout, learning rate 0: the same numbers, and windows that fill the last batch count once."""
+    argv = ["--do_train", "--enable_cartography", "--model", still_model, "--max_train_samples", "29",
+            "--num_train_epochs", "2", "--learning_rate", "0", "--save_strategy", "no", *COMMON]  # fmt: skip
+    for name, launcher, batch in (("one", [], "8"), ("two", TORCHRUN, "3")):
+        out = ["--output_dir", tmp_path / name, "--cartography_output_dir", tmp_path / f"{name}_map"]
+        launch(launcher, *argv, *out, "--per_device_train_batch_size", batch, cwd=tmp_path)
+    for number in (1, 2):
+        one, two = epoch(tmp_path / "one_map", number), epoch(tmp_path / "two_map", number)
+        assert len(one) == 29
+        assert two.keys() == one.keys()
+        for identifier, record in one.items():
+            assert two[identifier] == pytest.approx(record, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_two_processes_that_really_train_record_every_example_in_every_epoch(tmp_path, tiny_model):
+    argv = ["--do_train", "--enable_cartography", "--model", tiny_model, "--max_train_samples", "21",
+            "--num_train_epochs", "3", "--per_device_train_batch_size", "4", "--gradient_accumulation_steps", "2",
+            "--save_strategy", "steps", "--save_steps", "2", *COMMON]  # fmt: skip
+    launch(TORCHRUN, *argv, "--output_dir", tmp_path / "out", cwd=tmp_path)
+    epochs = [epoch(tmp_path / "cartography_output", number) for number in (1, 2, 3)]
+    assert [len(records) for records in epochs] == [21, 21, 21]
+    assert len({round(record["loss"], 6) for records in epochs for record in records.values()}) > 60
+    manifest = json.loads((tmp_path / "cartography_output" / "manifest.json").read_text())
+    assert (manifest["n_epochs"], manifest["n_tracked"]) == (3, 21)
+    assert list((tmp_path / "out").glob("checkpoint-*/cartography_state.npz"))

@@ -14,7 +14,19 @@ import outputs
 import recordings
 from errors import DataError, UsageError
 
-ODD_IDS = ["0012", "null", "nan", "", 'a "quoted" id', "two\nlines", "caf\u00e9 🫀", "a,b;c\td", "\u2028", "1e5", "True"]
+ODD_IDS = [
+    "0012",
+    "null",
+    "nan",
+    "",
+    'a "quoted" id',
+    "two\nlines",
+    "caf\u00e9 🫀",
+    "a,b;c\td",
+    "\u2028",
+    "1e5",
+    "True",
+]
 float32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
@@ -343,10 +355,8 @@ def in_plain_python(epochs, guid):
 def foreign_epochs(n_epochs, n_examples):
     generator = np.random.default_rng(5)
     golds = generator.integers(0, 3, n_examples).tolist()
-    return [
-        [(guid, generator.normal(0, 3, 3).round(4).tolist(), golds[guid]) for guid in generator.permutation(n_examples).tolist()]
-        for _ in range(n_epochs)
-    ]  # fmt: skip
+    orders = [generator.permutation(n_examples).tolist() for _ in range(n_epochs)]
+    return [[(guid, generator.normal(0, 3, 3).round(4).tolist(), golds[guid]) for guid in order] for order in orders]
 
 
 @pytest.mark.parametrize("parts", [("training_dynamics",), ()])
@@ -425,6 +435,8 @@ def test_other_trouble_in_a_file_of_allenai_cartography_is_named(tmp_path):
 
 
 def test_guids_are_texts_and_lines_end_at_line_feeds_only(tmp_path):
-    lines = [GOOD.replace('"guid": 1', f'"guid": {json.dumps(guid, ensure_ascii=False)}') for guid in ("0012", "a\u2028b")]
+    lines = [
+        GOOD.replace('"guid": 1', f'"guid": {json.dumps(guid, ensure_ascii=False)}') for guid in ("0012", "a\u2028b")
+    ]
     (tmp_path / "dynamics_epoch_0.jsonl").write_bytes("\r\n".join([*lines, GOOD]).encode())
     assert recordings.read_recording(tmp_path).ids == ["0012", "a\u2028b", "1"]

@@ -1,11 +1,16 @@
 """Samples: the text around an answer, what is shown of an example, and which examples of a region are chosen."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_analyze_cartography import dynamics, load, read_samples, read_table, record
 
+import outputs
+import recordings
 from samples import around_answer, region_rows, shown_text
 
 REGIONS = ("easy", "ambiguous", "hard")
@@ -151,3 +156,88 @@ def test_the_seed_decides_among_equal_examples_only():
         assert first[0] == 17
         by_seed.append(tuple(first))
     assert len(set(by_seed)) > 1
+
+
+@pytest.fixture
+def samples_of(monkeypatch):
+    """Run analyze_cartography.py on a recording, without painting its figures; returns its samples."""
+    import analyze_cartography
+    import helpers
+
+    monkeypatch.setattr(outputs, "write_figure", lambda path, figure: path.write_bytes(b""))
+
+    def call(directory, *argv):
+        words = ["--cartography_dir", directory, "--output_dir", directory / "out", *argv]
+        assert helpers.run_script(analyze_cartography.main, [str(word) for word in words]) == 0
+        return read_samples(directory / "out")
+
+    return call
+
+
+def test_samples_carry_texts_metrics_and_every_epoch(samples_of, tmp_path):
+    frame = load("demo", "qa").frame.iloc[600:300:-1].set_index("id")
+    record(tmp_path, frame.index.tolist(), dynamics(300, 4))
+    samples, table = samples_of(tmp_path), read_table(tmp_path / "out").set_index("id")
+    epochs = [json.loads(path.read_text()) for path in recordings.epoch_paths(tmp_path).values()]
+    probs = [{row["id"]: row["gold_prob"] for row in records} for records in epochs]
+    figures = ["confidence", "variability", "correctness", "forgetting_events", "aum", "loss", "num_epochs"]
+    assert list(samples) == list(REGIONS)
+    for region, part in samples.items():
+        assert part["count"] == (table["region"] == region).sum()
+        assert [len(part[kind]) for kind in ("extreme", "typical")] == [10, 10]
+        for shown in (*part["extreme"], *part["typical"]):
+            row, text = table.loc[shown["id"]], frame.loc[shown["id"]]
+            assert row["region"] == region
+            assert shown["question"] == text["question"]
+            assert shown["gold"] == text["answers"]["text"][0]
+            assert f"[[{shown['gold']}]]" in shown["context"]
+            assert [shown[name] for name in figures] == row[figures].tolist()
+            assert shown["gold_probs"] == [values.get(shown["id"]) for values in probs]
+    extremes = [shown["confidence"] for shown in samples["hard"]["extreme"]]
+    assert extremes == sorted(table.loc[table["region"] == "hard", "confidence"])[:10]
+
+
+def test_samples_stop_at_the_size_of_the_region(samples_of, tmp_path):
+    record(tmp_path, load("demo", "qa").frame["id"].tolist()[:90], dynamics(90, 4, seed=1))
+    for part in samples_of(tmp_path, "--n_examples", 1000).values():
+        assert (len(part["extreme"]), len(part["typical"])) == (part["count"], 0)
+    for part in samples_of(tmp_path, "--n_examples", 3).values():
+        assert (len(part["extreme"]), len(part["typical"])) == (3, 3)
+
+
+def test_the_seed_changes_the_samples_of_equal_examples_and_no_table(samples_of, tmp_path):
+    same = {name: np.full(40, 0.75, dtype=np.float32) for name in recordings.QA_MEASURES}
+    record(tmp_path, load("demo", "qa").frame["id"].tolist()[:40], [same] * 3)
+    tables, extremes = [], []
+    for seed in (1, 2):
+        samples = samples_of(tmp_path, "--seed", seed)
+        tables.append((tmp_path / "out" / "cartography_regions.csv").read_bytes())
+        extremes.append([shown["id"] for shown in samples["easy"]["extreme"]])
+        assert samples["hard"] == {"count": 0, "extreme": [], "typical": []}
+    assert tables[0] == tables[1]
+    assert extremes[0] != extremes[1]
+
+
+def test_odd_texts_and_ids_go_through(samples_of, tmp_path):
+    questions = {
+        "0012": "What costs $5 and $6?", "null": "Qué 🫀?", "NA": "Why $\\frac$?", 'say "x", y': "How?",
+        "two\nlines": "A\nB?", "🫀": "Is it {x}?", "$a$": "% of <b>?",
+    }  # fmt: skip
+    rows = [
+        qa_row(f"💊 $x$ {name} daily", ["daily"], [7 + len(name)], text) | {"id": name}
+        for name, text in questions.items()
+    ]
+    outputs.write_jsonl(tmp_path / "rows.jsonl", rows)
+    record(tmp_path, list(questions), dynamics(7, 3), dataset=str(tmp_path / "rows.jsonl"))
+    samples = samples_of(tmp_path)
+    shown = [row for part in samples.values() for kind in ("extreme", "typical") for row in part[kind]]
+    assert {row["id"]: row["question"] for row in shown} == questions
+    assert {row["context"] for row in shown} == {f"💊 $x$ {name} [[daily]]" for name in questions}
+    assert read_table(tmp_path / "out")["id"].tolist() == list(questions)
+
+
+def test_one_example_in_one_epoch_is_enough(samples_of, tmp_path):
+    record(tmp_path, load("demo", "qa").frame["id"].tolist()[:1], dynamics(1, 1))
+    samples = samples_of(tmp_path)
+    assert sorted(part["count"] for part in samples.values()) == [0, 0, 1]
+    assert len(read_table(tmp_path / "out")) == 1

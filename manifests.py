@@ -1,0 +1,71 @@
+"""The end of a run and of a recording: the data map, and the manifests that close both directories."""
+
+import argparse
+import logging
+from pathlib import Path
+
+import dynamics
+import outputs
+import recordings
+
+logger = logging.getLogger(__name__)
+
+
+def described(part) -> dict:
+    """What a manifest says of the examples of one purpose."""
+    return {
+        "dataset": part.name,
+        "split": part.split,
+        "held_out": part.held_out,
+        "n_rows": len(part.frame),
+        "ids_sha256": outputs.ids_hash(part.frame["id"]),
+    }
+
+
+def run_fields(options: argparse.Namespace, training_args, data: dict, settings: dict) -> dict:
+    """What both manifests say of the run."""
+    return {
+        "script": "run.py",
+        "task": options.task,
+        "model": options.model,
+        "ablations": options.ablations,
+        "seed": training_args.seed,
+        "data": {purpose: described(part) for purpose, part in data.items()},
+        "settings": settings,
+        "arguments": vars(options),
+        "training_arguments": training_args.to_dict(),
+    }
+
+
+def made_from(options: argparse.Namespace) -> list[Path]:
+    """The directories with a manifest that a run read."""
+    return [Path(options.model)] if Path(options.model).is_dir() else []
+
+
+def close_run(options: argparse.Namespace, training_args, data: dict, settings: dict) -> None:
+    """Write the manifest of --output_dir."""
+    fields = run_fields(options, training_args, data, settings)
+    outputs.write_manifest(Path(training_args.output_dir), fields, made_from(options))
+
+
+def close_recording(options: argparse.Namespace, trainer, data: dict, settings: dict) -> None:
+    """Draw the data map of a finished recording and write its manifest.
+
+    Args:
+        trainer: with the recorder as it is after training.
+        data: "train" and, where it is evaluated as well, "eval"; only the first is recorded.
+    """
+    import plots
+
+    recorder, train = trainer.recorder, {"train": data["train"]}
+    confidence, variability = (recorder.metrics[name].to_numpy() for name in ("confidence", "variability"))
+    metrics = recorder.metrics.assign(region=dynamics.assign_regions(confidence, variability))
+    n_epochs = len(recorder.epochs)
+    if len(metrics):
+        title = f"{train['train'].name}, {train['train'].split}, learnt by {Path(options.model).name}"
+        figure = plots.data_map(metrics, title=title, n_epochs=n_epochs, seed=trainer.args.seed)
+        outputs.write_figure(recorder.directory / recordings.MAP, figure)
+    fields = run_fields(options, trainer.args, train, settings)
+    fields |= {"n_epochs": n_epochs, "n_tracked": len(metrics), "epoch_files": recorder.hashes}
+    outputs.write_manifest(recorder.directory, fields | {"identity": recorder.identity}, made_from(options))
+    logger.info("The recording is in %s.", recorder.directory)

@@ -217,8 +217,7 @@ def main(argv: Sequence[str]) -> None:
     recording = read_recording(Path(options.cartography_dir))
     metrics, gold_probs = measured(options, recording)
     examples = load_texts(options, recording, metrics["id"].tolist())
-    if directory.is_dir():
-        outputs.clear(directory, FILES)
+    outputs.clear(directory, FILES)
     write_results(options, metrics, gold_probs, examples)
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}

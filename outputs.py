@@ -200,20 +200,29 @@ def has_manifest(directory: Path) -> bool:
 
 
 def read_manifest(directory: str | Path) -> dict:
-    """A directory's manifest; empty where there is none."""
-    return read_json(Path(directory) / MANIFEST) if has_manifest(directory) else {}
+    """A directory's manifest; empty where there is none.
+
+    Raises:
+        DataError: the file is not a manifest.
+    """
+    manifest = read_json(Path(directory) / MANIFEST) if has_manifest(directory) else {}
+    if not isinstance(manifest, dict):
+        raise DataError(f"{Path(directory) / MANIFEST} is not a manifest of this suite: choose another directory.")
+    return manifest
 
 
 def refuse_foreign_directory(directory: Path, script: str) -> None:
     """UsageError when `directory` is a file, or holds the finished run of another script than `script`."""
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--output_dir {directory} is a file: choose another name.")
-    if read_manifest(directory).get("script", script) != script:
+    if has_manifest(directory) and read_manifest(directory).get("script") != script:
         raise UsageError(f"--output_dir {directory} holds the finished run of another script: choose another one.")
 
 
 def clear(directory: Path, names: Iterable[str]) -> None:
     """Remove files that are going to be written again, the manifest before all else."""
+    if not Path(directory).is_dir():
+        return
     for name in (MANIFEST, *names):
         (Path(directory) / name).unlink(missing_ok=True)
     remove_leftovers(directory, names)

@@ -136,13 +136,15 @@ def write_metrics(directory: Path, metrics: pd.DataFrame, probs: np.ndarray, cor
         probs, correct: float32 [n_epochs, n_examples], NaN where an example was not seen.
     """
     outputs.write_csv(directory / METRICS_CSV, metrics)
-    by_epoch = [shortest(row) for row in probs.T]
-    flags = [[None if value is None else bool(value) for value in shortest(row)] for row in correct.T]
+    by_epoch = zip(*map(shortest, probs), strict=True)
+    flags = zip(*map(shortest, correct), strict=True)
+    names = [*metrics.columns, "gold_probs", "correct"]
+    rows = zip(metrics.itertuples(index=False, name=None), by_epoch, flags, strict=True)
     with outputs.atomic_writer(directory / METRICS_JSON) as file:
         file.write("[")
-        for position, values in enumerate(metrics.itertuples(index=False, name=None)):
-            record = dict(zip(metrics.columns, values, strict=True))
-            record |= {"gold_probs": by_epoch[position], "correct": flags[position]}
+        for position, (values, gold_probs, right) in enumerate(rows):
+            right = [None if value is None else bool(value) for value in right]
+            record = dict(zip(names, (*values, gold_probs, right), strict=True))
             file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False))
         file.write("\n]\n")
 

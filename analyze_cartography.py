@@ -16,7 +16,7 @@ from pathlib import Path
 
 import helpers
 import outputs
-from errors import DataError, UsageError
+from errors import UsageError
 
 logger = logging.getLogger("analyze_cartography")
 
@@ -112,38 +112,13 @@ def load_texts(options: argparse.Namespace, recording, ids: Sequence[str]):
         DataError: the data set cannot be read or lacks recorded ids.
         UsageError: there is a --split, but no data set.
     """
-    trained = recording.manifest.get("data", {}).get("train", {})
-    name = options.dataset or trained.get("dataset")
-    if name is None and options.split:
-        raise UsageError(f"--split {options.split} acts with a data set alone: give --dataset as well.")
-    if name is None:
+    if not options.dataset and "data" not in recording.manifest:
+        if options.split:
+            raise UsageError(f"--split {options.split} acts with a data set alone: give --dataset as well.")
         return None
-    from examples import load_examples
+    from examples import find_examples
 
-    task = recording.manifest.get("task", "nli")
-    split = options.split or trained.get("split") or "train"
-    examples = load_examples(open_trained(options, name, task), split, task)
-    frame = examples.frame.set_index("id", drop=False)
-    missing = [identifier for identifier in ids if identifier not in frame.index]
-    if missing:
-        raise DataError(
-            f"{name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} recorded ids are there, but "
-            f"{missing[0]} is not: give the --dataset and --split that were trained on."
-        )
-    logger.info("All %d recorded examples found among the %d rows of %s, %s.", len(ids), len(frame), name, split)
-    return examples.replaced(frame.loc[list(ids)])
-
-
-def open_trained(options: argparse.Namespace, name: str, task: str):
-    """The data set called `name`; a DataError asks for --dataset where the recording's own is no longer there."""
-    from sources import open_source
-
-    try:
-        return open_source(name, task)
-    except DataError as error:
-        if options.dataset:
-            raise
-        raise DataError(f"the recording's data set cannot be opened, so give --dataset: {error}") from error
+    return find_examples(recording.manifest, ids, options.dataset, options.split)
 
 
 def summary_table(metrics) -> str:

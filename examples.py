@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -73,6 +74,47 @@ def load_examples(source, split: str, task: str) -> Examples:
         raise DataError(f"{where}: none of its {len(raw)} rows is usable ({why[0]}): look at the file.")
     logger.info("%s\n%s", where, summary_table(problems, len(raw), examples.n_unanswerable))
     return dataclasses.replace(examples, has_unanswerable=examples.n_unanswerable > 0)
+
+
+def described_rows(manifest: dict) -> dict:
+    """What a manifest says of the rows that its directory is about: those trained on, embedded or clustered."""
+    data = manifest.get("data", {})
+    return data.get("rows") or data.get("train") or {}
+
+
+def open_described(manifest: dict, asked: str | None):
+    """The data set asked for or, without one, a manifest's own.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    task = manifest.get("task", "nli")  # the layout of other trainers has no manifest and is about classification
+    if asked:
+        return open_source(asked, task)
+    try:
+        return open_source(described_rows(manifest)["dataset"], task)
+    except DataError as error:
+        raise DataError(f"the data set that the manifest names cannot be opened, so give --dataset: {error}") from error
+
+
+def find_examples(manifest: dict, ids: Sequence[str], dataset: str | None, split: str | None) -> Examples:
+    """The examples of `ids`, in their order, from the data set and split asked for or else the manifest's own.
+
+    Raises:
+        DataError: the data set cannot be read, or lacks one of the ids.
+    """
+    source = open_described(manifest, dataset)
+    split = split or described_rows(manifest).get("split") or "train"
+    examples = load_examples(source, split, manifest.get("task", "nli"))
+    frame = examples.frame.set_index("id", drop=False)
+    missing = [identifier for identifier in ids if identifier not in frame.index]
+    if missing:
+        raise DataError(
+            f"{source.name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} recorded ids are there, but "
+            f"{missing[0]} is not: give the --dataset and --split that were trained on."
+        )
+    logger.info("All %d ids found among the %d rows of %s, %s.", len(ids), len(frame), source.name, split)
+    return examples.replaced(frame.loc[list(ids)])
 
 
 def eval_split_of(source, asked: str | None) -> str | None:

@@ -198,6 +198,7 @@ def main(argv: Sequence[str]) -> None:
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
     outputs.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])
     print(summary_table(metrics))
+    print("mean gold probability by epoch:", *(f"{probs[probs == probs].mean():.3f}" for probs in gold_probs))
     logger.info("Everything is in %s.", directory)
 
 

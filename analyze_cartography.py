@@ -4,8 +4,8 @@
 
 Reads: a recording of run.py --enable_cartography (or allenai/cartography's training_dynamics/) and its data set.
 Writes into --output_dir: cartography_regions.csv, question_type_analysis.csv, category_samples.json,
-metric_distributions.png, confidence_vs_correctness.png, category_analysis.png, dynamics_by_region.png and, last,
-manifest.json. The summary goes to stdout.
+cartography_map.png (with these regions), metric_distributions.png, confidence_vs_correctness.png,
+category_analysis.png, dynamics_by_region.png and, last, manifest.json. The summary goes to stdout.
 """
 
 import argparse
@@ -25,9 +25,13 @@ REGIONS_CSV = "cartography_regions.csv"
 QUESTION_TYPES_CSV = "question_type_analysis.csv"
 SAMPLES = "category_samples.json"
 DISTRIBUTIONS, CORRECTNESS = "metric_distributions.png", "confidence_vs_correctness.png"
-CATEGORIES, DYNAMICS = "category_analysis.png", "dynamics_by_region.png"
-FILES = (REGIONS_CSV, QUESTION_TYPES_CSV, SAMPLES, DISTRIBUTIONS, CORRECTNESS, CATEGORIES, DYNAMICS)
+CATEGORIES, DYNAMICS, MAP = "category_analysis.png", "dynamics_by_region.png", "cartography_map.png"
+FILES = (REGIONS_CSV, QUESTION_TYPES_CSV, SAMPLES, DISTRIBUTIONS, CORRECTNESS, CATEGORIES, DYNAMICS, MAP)
 N_EXAMPLES, SEED = 10, 42
+EPILOG = """
+Written into --output_dir: cartography_regions.csv, question_type_analysis.csv, category_samples.json and five figures.
+A recording by another trainer names no data set: without --dataset there are no texts and no question types.
+"""
 MEANS = ("confidence", "variability", "correctness", "forgetting_events", "aum", "loss")
 
 
@@ -36,14 +40,33 @@ def build_parser() -> argparse.ArgumentParser:
     parser = helpers.SentenceParser(
         prog="analyze_cartography.py",
         description="Regions, question types, samples and figures from recorded training dynamics.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
     text = "a run's --cartography_output_dir, or a directory with allenai/cartography's training_dynamics/"
-    add("--cartography_dir", metavar="DIR", default=CARTOGRAPHY_DIR, help=f"{text} (default: {CARTOGRAPHY_DIR})")
-    add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
+    add(
+        "--cartography_dir",
+        metavar="DIR",
+        type=helpers.named,
+        default=CARTOGRAPHY_DIR,
+        help=f"{text} (default: {CARTOGRAPHY_DIR})",
+    )
+    add(
+        "--output_dir",
+        metavar="DIR",
+        type=helpers.named,
+        default=OUTPUT_DIR,
+        help=f"where results are written (default: {OUTPUT_DIR})",
+    )
     text = "data set that was trained on, named as for run.py (default: the recording's own)"
-    add("--dataset", metavar="NAME", help=text)
-    add("--split", metavar="SPLIT", help="split that was trained on (default: the recording's own, or train)")
+    add("--dataset", metavar="NAME", type=helpers.named, help=text)
+    add(
+        "--split",
+        metavar="SPLIT",
+        type=helpers.named,
+        help="split that was trained on (default: the recording's own, or train)",
+    )
     text = "thirds: ambiguous is the top --ambiguous_fraction by variability (and at least 0.1), the rest is easy or "
     text += "hard by --confidence_threshold; median: the medians as thresholds, which calls right and confident "
     text += "examples hard where most are learnt (default: thirds)"
@@ -101,11 +124,11 @@ def measured(options: argparse.Namespace, recording):
     )
     metrics.insert(1, "region", regions)
     if len(epochs["gold_prob"]) < FEW_EPOCHS:
-        logger.warning("Variability over fewer than %d epochs means little: train for more epochs.", FEW_EPOCHS)
+        logger.warning("Variability over fewer than %d epochs means little.", FEW_EPOCHS)
     return metrics, epochs["gold_prob"]
 
 
-def load_texts(options: argparse.Namespace, recording, ids: Sequence[str]):
+def load_texts(options: argparse.Namespace, recording):
     """Examples with the texts of the recorded ids, in their order; None where no data set is known.
 
     Raises:
@@ -118,7 +141,7 @@ def load_texts(options: argparse.Namespace, recording, ids: Sequence[str]):
         return None
     from examples import find_examples
 
-    return find_examples(recording.manifest, ids, options.dataset, options.split)
+    return find_examples(recording.manifest, recording.ids, options.dataset, options.split)
 
 
 def summary_table(metrics) -> str:
@@ -163,12 +186,14 @@ def write_results(options: argparse.Namespace, metrics, gold_probs, examples) ->
     from questions import group_table, groupings
 
     directory = Path(options.output_dir)
+    title = options.cartography_dir if examples is None else f"{examples.name}, {examples.split}"
     outputs.write_json(directory / SAMPLES, sample_records(options, metrics, gold_probs, examples))
     figures = {
         DISTRIBUTIONS: plots.metric_distributions(metrics),
         CORRECTNESS: plots.confidence_vs_correctness(metrics),
     }
     figures[DYNAMICS] = plots.dynamics_by_region(gold_probs, metrics["region"].to_numpy())
+    figures[MAP] = plots.data_map(metrics, title=title, n_epochs=len(gold_probs), seed=options.seed)
     if examples is None:
         logger.warning("No --dataset was given, so there are no texts in %s, and no question types.", SAMPLES)
     else:
@@ -191,7 +216,9 @@ def main(argv: Sequence[str]) -> None:
 
     recording = read_recording(Path(options.cartography_dir))
     metrics, gold_probs = measured(options, recording)
-    examples = load_texts(options, recording, metrics["id"].tolist())
+    examples = load_texts(options, recording)
+    if examples is not None:
+        examples = examples.replaced(examples.frame[examples.frame["id"].isin(set(metrics["id"]))])
     outputs.clear(directory, FILES)
     write_results(options, metrics, gold_probs, examples)
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}

@@ -6,6 +6,7 @@ losses and weights are the same with it and without it.
 """
 
 import logging
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 QA_WINDOW_MEASURES = ("start_prob", "end_prob", "correct", "span_f1", "margin", "loss")
 NLI_WINDOW_MEASURES = ("gold_prob", "correct", "margin", "loss")
 NEVER = torch.iinfo(torch.int32).max
-NOT_REACHED = "training ended before all windows with its gold answer had been seen in one epoch"
+NOT_REACHED = "in no epoch were all windows with its gold answer trained on"
 
 
 def gold_measures(logits: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -96,6 +97,7 @@ class CartographyCallback(TrainerCallback):
             "n_gold_windows": np.bincount(features.example[features.has_gold], minlength=len(self.ids)),
         }
         self.checkpoint: Path | None = None
+        self.run_id, self.has_begun = uuid.uuid4().hex, False
 
     def resume_from(self, checkpoint: str | Path) -> None:
         """Go on with the recording in a checkpoint; everything is checked here and read when training begins.
@@ -104,16 +106,12 @@ class CartographyCallback(TrainerCallback):
             DataError: the checkpoint has no recording or that of another run, or the files of its earlier epochs are
                 missing or not the ones that it went on from, or the directory holds the recording of another run.
         """
-        finished = outputs.read_manifest(self.directory)
-        if finished and finished.get("identity") != self.identity:
-            raise DataError(
-                f"--cartography_output_dir {self.directory} holds another run's finished recording: choose another."
-            )
         running = recordings.read_state(Path(checkpoint))
         for name, value in self.identity.items():
             before = running.identity.get(name)
             if before != value:
                 raise DataError(f"--resume_from_checkpoint {checkpoint}: {difference(name, before, value)}")
+        recordings.refuse_foreign_epochs(self.directory, running.run_id)
         for number, digest in running.finished.items():
             path = recordings.epoch_path(self.directory, number)
             if not path.is_file():
@@ -129,7 +127,17 @@ class CartographyCallback(TrainerCallback):
         self.checkpoint = Path(checkpoint)
 
     def on_train_begin(self, args, state, control, **kwargs):
-        """Allocate the arrays; take up the checkpoint's recording or start a new one."""
+        """Allocate the arrays; take up the checkpoint's recording or start a new one.
+
+        Raises:
+            DataError: the directory cannot be written to, or a resumed run begins again with smaller batches.
+        """
+        if self.checkpoint is not None and self.has_begun:
+            raise DataError(
+                "memory ran out after resuming, and with smaller batches the epochs would no longer be those of the "
+                "checkpoint: start again with a lower --per_device_train_batch_size."
+            )
+        self.has_begun = True
         n_columns = len(self.features) + 1  # the last column takes what does not count
         self.values = torch.zeros(len(self.measures), n_columns, device=args.device)
         self.seen_at = torch.full((n_columns,), NEVER, dtype=torch.int32, device=args.device)
@@ -139,6 +147,7 @@ class CartographyCallback(TrainerCallback):
         if self.checkpoint is not None:
             self.restore(recordings.read_state(self.checkpoint))
         if state.is_world_process_zero:
+            recordings.begin_recording(self.directory, self.run_id)
             recordings.clear_recording(self.directory, from_epoch=self.number or 1)
 
     def restore(self, running: RunningEpoch) -> None:
@@ -147,7 +156,7 @@ class CartographyCallback(TrainerCallback):
         self.seen_at[:-1] = torch.from_numpy(running.seen_at)
         seen = running.seen_at[running.seen_at != NEVER]
         self.clock = int(seen.max()) + 1 if len(seen) else 0
-        self.number, self.is_written = running.number, False
+        self.run_id, self.number, self.is_written = running.run_id, running.number, False
         self.hashes = dict(running.finished)
         for number in running.finished:
             frame = recordings.read_epoch(recordings.epoch_path(self.directory, number))
@@ -212,7 +221,8 @@ class CartographyCallback(TrainerCallback):
         values, seen_at = self.gathered()
         if state.is_world_process_zero:
             finished = {number: digest for number, digest in self.hashes.items() if number < self.number}
-            recordings.write_state(checkpoint, RunningEpoch(self.identity, self.number, finished, values, seen_at))
+            running = RunningEpoch(self.run_id, self.identity, self.number, finished, values, seen_at)
+            recordings.write_state(checkpoint, running)
 
     def on_train_end(self, args, state, control, **kwargs):
         """Write the last epoch, the metrics over all epochs and the examples without them."""
@@ -249,7 +259,7 @@ class CartographyCallback(TrainerCallback):
         for reason, count in untracked["reason"].value_counts().items():
             logger.warning("%d examples untracked (%s): %s.", count, recordings.UNTRACKED, reason)
         if len(epochs) and epochs.index.max() < FEW_EPOCHS:
-            logger.warning("Variability over fewer than %d epochs means little: train for more epochs.", FEW_EPOCHS)
+            logger.warning("Variability over fewer than %d epochs means little.", FEW_EPOCHS)
 
 
 def difference(name: str, before, now) -> str:

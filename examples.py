@@ -10,6 +10,7 @@ import pandas as pd
 
 from data_checks import check_nli, check_qa, summary_table
 from errors import DataError, UsageError
+from outputs import ids_hash, texts_hash
 from records import NLI_ORDER, canonical_nli, canonical_qa
 from sources import open_source
 
@@ -101,7 +102,7 @@ def find_examples(manifest: dict, ids: Sequence[str], dataset: str | None, split
     """The examples of `ids`, in their order, from the data set and split asked for or else the manifest's own.
 
     Raises:
-        DataError: the data set cannot be read, or lacks one of the ids.
+        DataError: the data set cannot be read, or lacks one of the ids, or has them with other texts.
     """
     source = open_described(manifest, dataset)
     split = split or described_rows(manifest).get("split") or "train"
@@ -113,8 +114,33 @@ def find_examples(manifest: dict, ids: Sequence[str], dataset: str | None, split
             f"{source.name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} recorded ids are there, but "
             f"{missing[0]} is not: give the --dataset and --split that were trained on."
         )
+    found = frame.loc[list(ids)]
+    if manifest.get("ids_sha256") == ids_hash(ids) and manifest["texts_sha256"] != texts_hash(found):
+        raise DataError(
+            f"{source.name}, split {split}, has all {len(ids)} recorded ids, but with other texts: give the --dataset "
+            "and --split that were trained on."
+        )
     logger.info("All %d ids found among the %d rows of %s, %s.", len(ids), len(frame), source.name, split)
-    return examples.replaced(frame.loc[list(ids)])
+    return examples.replaced(found)
+
+
+def trained_examples(manifest: dict) -> Examples:
+    """The very rows that a run was trained on: its split, without what was held out or left out, and its sample.
+
+    Raises:
+        DataError: the data set cannot be read, or is not what it was.
+    """
+    trained, arguments = manifest["data"]["train"], manifest["arguments"]
+    examples = load_examples(open_described(manifest, None), trained["split"], manifest["task"])
+    if trained["held_out"]:
+        examples = hold_out(examples, trained["held_out"])[0]
+    examples = sample_rows(examples.trainable(), arguments["max_train_samples"], manifest["seed"])
+    if ids_hash(examples.frame["id"]) != trained["ids_sha256"]:
+        raise DataError(
+            f"{examples.name}, split {examples.split}, does not hold the {trained['n_rows']} rows that the model was "
+            "trained on any more: give --dataset and --split."
+        )
+    return examples
 
 
 def eval_split_of(source, asked: str | None) -> str | None:

@@ -39,6 +39,13 @@ def usage_error(message: str) -> NoReturn:
     raise UsageError(f"{message} (--help lists the options).")
 
 
+def named(text: str) -> str:
+    """A name that is not blank."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty")
+    return text
+
+
 def positive(text: str) -> int:
     """A whole number from 1 to 2^31 - 1."""
     if not text.lstrip("+-").isdecimal():
@@ -228,6 +235,31 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
         )
     if new:
         logger.info("New weights, to be trained: %s.", ", ".join(new))
+    return model
+
+
+def load_encoder(path: str, config):
+    """The model without any head.
+
+    Raises:
+        DataError: the weights cannot be read or do not fit the configuration.
+    """
+    from transformers import AutoModel
+    from transformers.utils import logging as library_logging
+
+    library_logging.disable_progress_bar()
+    library_logging.set_verbosity_error()  # its report of unused heads and poolers says nothing here
+    try:
+        model, info = AutoModel.from_pretrained(path, config=config, output_loading_info=True, trust_remote_code=False)
+    except unreadable_model() as error:
+        raise DataError(f"--model_path {path} could not be loaded ({one_line(error)}).") from error
+    library_logging.set_verbosity_warning()
+    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise DataError(
+            f"the weights of --model_path {path} do not fit its config.json ({missing[0]} and {len(missing) - 1} more "
+            "are missing): give a model directory whose files belong together."
+        )
     return model
 
 

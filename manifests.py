@@ -22,6 +22,11 @@ def described(part) -> dict:
     }
 
 
+def rows_fields(frame) -> dict:
+    """What a manifest says of the rows that its directory has numbers for: hashes of their ids and of their texts."""
+    return {"ids_sha256": outputs.ids_hash(frame["id"]), "texts_sha256": outputs.texts_hash(frame)}
+
+
 def run_fields(options: argparse.Namespace, training_args, data: dict, settings: dict) -> dict:
     """What both manifests say of the run."""
     return {
@@ -67,5 +72,8 @@ def close_recording(options: argparse.Namespace, trainer, data: dict, settings: 
         outputs.write_figure(recorder.directory / recordings.MAP, figure)
     fields = run_fields(options, trainer.args, train, settings)
     fields |= {"n_epochs": n_epochs, "n_tracked": len(metrics), "epoch_files": recorder.hashes}
-    outputs.write_manifest(recorder.directory, fields | {"identity": recorder.identity}, made_from(options))
+    fields |= {"run_id": recorder.run_id, "identity": recorder.identity}
+    frame = train["train"].frame
+    fields |= rows_fields(frame[frame["id"].isin(set(metrics["id"]))])
+    recordings.end_recording(recorder.directory, fields, made_from(options))
     logger.info("The recording is in %s.", recorder.directory)

@@ -5,6 +5,8 @@ Every file is written under a temporary name and moved into place, so that a kil
 """
 
 import contextlib
+import csv
+import errno
 import hashlib
 import json
 import math
@@ -62,7 +64,8 @@ def atomic_writer(path: Path, newline: str | None = None, *, binary: bool = Fals
 
 def unwritable(path: Path, error: OSError) -> str:
     """One sentence for a file that could not be written."""
-    return f"{path} could not be written ({error.strerror or error}): free some space or choose another directory."
+    room = "free some space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return f"{path} could not be written ({error.strerror or error}): {room}choose another directory."
 
 
 def remove_leftovers(directory: Path, names: Iterable[str]) -> None:
@@ -115,8 +118,11 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 
 def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Write a table as CSV (RFC 4180, UTF-8, no index column)."""
+    texts = frame.select_dtypes(exclude=["number", "bool"])
+    returns = any(column.astype(str).str.contains("\r", regex=False).any() for _, column in texts.items())
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # the latter leaves a lone "\r" unquoted
     with atomic_writer(path, newline="") as file:
-        frame.to_csv(file, index=False)
+        frame.to_csv(file, index=False, quoting=quoting)
 
 
 def write_figure(path: Path, figure: "Figure") -> None:
@@ -146,6 +152,15 @@ def ids_hash(ids: Iterable[str]) -> str:
     digest = hashlib.sha256()
     for identifier in sorted(ids):
         digest.update(json.dumps(identifier).encode())
+    return digest.hexdigest()
+
+
+def texts_hash(frame: "pd.DataFrame") -> str:
+    """SHA-256 over ids and texts of a canonical frame, whatever the order of its rows; NLI without the labels."""
+    columns = ["id", "premise", "hypothesis"] if "premise" in frame else ["id", "question", "context", "answers"]
+    digest = hashlib.sha256()
+    for row in sorted(json.dumps(json_ready(list(row))) for row in frame[columns].itertuples(index=False, name=None)):
+        digest.update(row.encode())
     return digest.hexdigest()
 
 

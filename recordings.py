@@ -19,6 +19,7 @@ METRICS_CSV = "cartography_metrics.csv"
 MAP = "cartography_map.png"
 UNTRACKED = "untracked_examples.csv"
 STATE = "cartography_state.npz"
+IN_PROGRESS = "recording_in_progress.json"
 COUNTS = ("n_windows", "n_gold_windows")
 QA_MEASURES = ("gold_prob", "start_prob", "end_prob", "correct", "span_f1", "margin", "loss")
 NLI_MEASURES = ("gold_prob", "correct", "margin", "loss")
@@ -66,6 +67,32 @@ def refuse_earlier_recording(directory: Path, output_dir: Path, overwrite: bool,
         )
 
 
+def begin_recording(directory: Path, run_id: str) -> None:
+    """Mark a directory as the unfinished recording of a run.
+
+    Raises:
+        DataError: the directory cannot be written to.
+    """
+    outputs.write_json(Path(directory) / IN_PROGRESS, {"run_id": run_id})
+
+
+def end_recording(directory: Path, fields: dict, made_from: Sequence[Path]) -> None:
+    """Write the manifest and take the mark of `begin_recording` away."""
+    outputs.write_manifest(directory, fields, made_from)
+    (Path(directory) / IN_PROGRESS).unlink(missing_ok=True)
+
+
+def refuse_foreign_epochs(directory: Path, run_id: str) -> None:
+    """DataError when a directory holds epochs of another run than the one that is to be resumed."""
+    path = Path(directory) / IN_PROGRESS
+    owner = outputs.read_json(path) if path.is_file() else outputs.read_manifest(directory)
+    if owner.get("run_id") != run_id and (epoch_paths(directory) or owner):
+        raise DataError(
+            f"--cartography_output_dir {directory} holds the recording of another run than the checkpoint's: name the "
+            "directory that the run to be resumed was recorded in."
+        )
+
+
 def clear_recording(directory: Path, from_epoch: int) -> None:
     """Remove what a recording that goes on with `from_epoch` is going to write again, the manifest before all else."""
     outputs.clear(directory, (METRICS_JSON, METRICS_CSV, MAP, UNTRACKED))
@@ -99,7 +126,7 @@ def write_epoch(path: Path, number: int, ids: Sequence[str], epoch: dict[str, np
         file.write("[")
         for position, values in enumerate(zip(*columns.values(), strict=True)):
             record = dict(zip(names, (ids[rows[position]], number, *values), strict=True))
-            file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False))
+            file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False, allow_nan=False))
         file.write("\n]\n")
 
 
@@ -145,7 +172,7 @@ def write_metrics(directory: Path, metrics: pd.DataFrame, probs: np.ndarray, cor
         for position, (values, gold_probs, right) in enumerate(rows):
             right = [None if value is None else bool(value) for value in right]
             record = dict(zip(names, (*values, gold_probs, right), strict=True))
-            file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False))
+            file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False, allow_nan=False))
         file.write("\n]\n")
 
 
@@ -154,6 +181,7 @@ class RunningEpoch:
     """What a checkpoint keeps of a recording: the epoch that was running and how to tell the earlier epochs' files.
 
     Attributes:
+        run_id: tells this run's recording from any other.
         identity: what the recording was made with, by name.
         number: the running epoch, from 1.
         finished: SHA-256 of the file of every earlier epoch, by its number.
@@ -161,6 +189,7 @@ class RunningEpoch:
         seen_at: int32 [n_windows], the count of batches at which a window was seen.
     """
 
+    run_id: str
     identity: dict
     number: int
     finished: dict[int, str]
@@ -170,7 +199,7 @@ class RunningEpoch:
 
 def write_state(checkpoint: Path, running: RunningEpoch) -> None:
     """Put a running epoch into a checkpoint's directory."""
-    fields = {"identity": running.identity, "number": running.number, "finished": running.finished}
+    fields = {name: getattr(running, name) for name in ("run_id", "identity", "number", "finished")}
     with outputs.atomic_writer(Path(checkpoint) / STATE, binary=True) as file:
         np.savez(file, values=running.values, seen_at=running.seen_at, description=np.array(json.dumps(fields)))
 
@@ -191,7 +220,7 @@ def read_state(checkpoint: Path) -> RunningEpoch:
         with np.load(path, allow_pickle=False) as arrays:
             fields = json.loads(str(arrays["description"]))
             finished = {int(number): digest for number, digest in fields["finished"].items()}
-            return RunningEpoch(fields["identity"], fields["number"], finished, arrays["values"], arrays["seen_at"])
+            return RunningEpoch(**(fields | {"finished": finished}), values=arrays["values"], seen_at=arrays["seen_at"])
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} cannot be read ({error}): resume from an earlier checkpoint.") from error
 

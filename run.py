@@ -51,11 +51,13 @@ def build_parser() -> argparse.ArgumentParser:
     text = "hide one side in training and evaluation: q_only masks the context (nli: hypothesis only), "
     text += "p_only makes the question neutral (nli: premise only) (default: none)"
     add("--ablations", choices=("none", "q_only", "p_only"), default="none", help=text)
-    add("--overwrite_output_dir", action="store_true", help="replace the run in --output_dir, checkpoints included")
-    text = "record every training example's dynamics in the passes that train it, and draw the data map"
+    text = "replace the run in --output_dir, checkpoints included, and the recording in --cartography_output_dir"
+    add("--overwrite_output_dir", action="store_true", help=text)
+    text = "record every training example's dynamics in the passes that train it, and draw the data map; wants 3 "
+    text += "epochs or more, and analyze_cartography.py goes on from it"
     add("--enable_cartography", action="store_true", help=text)
     text = f"where the recording is written (with --enable_cartography; default: {CARTOGRAPHY_DIR})"
-    add("--cartography_output_dir", metavar="DIR", help=text)
+    add("--cartography_output_dir", metavar="DIR", type=helpers.named, help=text)
     add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
     add_data_options(parser.add_argument_group("data").add_argument)
     add_window_options(parser.add_argument_group("windows and answers").add_argument)
@@ -165,7 +167,6 @@ def check_options(options: argparse.Namespace, training_args) -> None:
             options.cartography_output_dir is not None and not options.enable_cartography,
             "--cartography_output_dir needs --enable_cartography: add it.",
         ),
-        (options.cartography_output_dir == "", "--cartography_output_dir is empty: name a directory."),
         (options.max_train_samples and not trains, "--max_train_samples needs --do_train: add it."),
         (training_args.resume_from_checkpoint and not trains, "--resume_from_checkpoint needs --do_train: add it."),
         (
@@ -209,6 +210,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     check_best_metric(training_args, evaluation)
     set_seed(training_args.seed)
     model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
+    check_batches(training_args, features)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))
     try:
@@ -228,6 +230,16 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     return trainer, settings, features
 
 
+def check_batches(training_args, features: dict) -> None:
+    """UsageError when --dataloader_drop_last drops every row."""
+    n_rows = training_args.train_batch_size * training_args.world_size
+    if "train" in features and training_args.dataloader_drop_last and len(features["train"]) < n_rows:
+        raise UsageError(
+            f"--dataloader_drop_last drops all of the {len(features['train'])} rows, which do not fill a batch of "
+            f"{n_rows}: leave it out or lower --per_device_train_batch_size."
+        )
+
+
 def make_recorder(options: argparse.Namespace, training_args, data: dict, features: dict):
     """The recorder of training dynamics, None without --enable_cartography.
 
@@ -239,7 +251,13 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
     from cartography_callback import CartographyCallback
 
     rows = training_args.train_batch_size * training_args.gradient_accumulation_steps * training_args.world_size
-    identity = {"--seed": training_args.seed, "--data_seed": training_args.data_seed, "rows in a step": rows}
+    if options.task == "nli" and len(data["train"].label_names) < 2:
+        raise DataError(
+            "the data have one label only, so there is no margin to record: leave --enable_cartography out."
+        )
+    names = ("seed", "data_seed", "learning_rate", "train_sampling_strategy", "dataloader_drop_last")
+    identity = {f"--{name}": getattr(training_args, name) for name in names}
+    identity |= {"--model": options.model, "rows in a step": rows}
     directory, ids = cartography_dir(options), data["train"].frame["id"]
     recorder = CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
     checkpoint = outputs.checkpoint_to_resume(Path(training_args.output_dir), training_args.resume_from_checkpoint)

@@ -318,7 +318,7 @@ def test_examples_that_training_did_not_reach_are_listed(tiny_model, tokenizer, 
     listed = pd.read_csv(tmp_path / "map" / recordings.UNTRACKED, dtype={"id": str})
     assert 0 < len(metrics) < 20
     assert sorted([*metrics["id"], *listed["id"]], key=int) == [str(number) for number in range(20)]
-    assert listed["reason"].str.startswith("training ended before").all()
+    assert listed["reason"].str.startswith("in no epoch were all windows").all()
 
 
 def test_nan_outputs_stop_the_recording(tiny_model, tokenizer, tmp_path):
@@ -348,6 +348,7 @@ def checkpoint_steps(place):
 
 def copy_epochs(source, target, numbers):
     target.mkdir()
+    (target / recordings.IN_PROGRESS).write_bytes((source / recordings.IN_PROGRESS).read_bytes())
     for number in numbers:
         path = recordings.epoch_path(source, number)
         (target / path.name).write_bytes(path.read_bytes())
@@ -410,6 +411,44 @@ def test_missing_and_foreign_epoch_files_are_refused(whole_run, tiny_model, toke
         recorder.resume_from(checkpoint)
 
 
+def test_another_runs_epochs_are_never_removed(whole_run, tiny_model, tokenizer, tmp_path):
+    """A run that is resumed in its first epoch into the directory of another one, which has epochs already."""
+    trainer = make_trainer(tiny_model, tokenizer, tmp_path / "run", n_rows=20, **RESUMED, max_steps=3)
+    ids = [str(number) for number in range(20)]
+    recorded(trainer, tmp_path / "map", ids, **{"--seed": 5})
+    recorder = CartographyCallback(whole_run / "map", ids, trainer.train_dataset, task="qa", identity={"--seed": 5})
+    with pytest.raises(DataError, match="holds the recording of another run"):
+        recorder.resume_from(tmp_path / "run" / "checkpoint-3")
+    assert sorted(recordings.epoch_paths(whole_run / "map")) == [1, 2, 3]
+
+
+def test_memory_that_runs_out_after_resuming_is_no_reason_to_mix_epochs(whole_run, tiny_model, tokenizer, tmp_path):
+    copy_epochs(whole_run / "map", tmp_path / "map", (1, 2))
+    checkpoint = whole_run / "run" / f"checkpoint-{checkpoint_steps(whole_run)[-2]}"
+    trainer = make_trainer(tiny_model, tokenizer, tmp_path / "run", n_rows=20, **RESUMED, auto_find_batch_size=True)
+    failed = []
+
+    def failing(model, inputs, n_items=None):
+        failed.append(len(inputs["row"]))
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    trainer.training_step = failing
+    ids = [str(number) for number in range(20)]
+    with pytest.raises(DataError, match="memory ran out after resuming"):
+        recorded(trainer, tmp_path / "map", ids, checkpoint=checkpoint, **{"--seed": 5})
+    assert failed == [5]
+    assert sorted(recordings.epoch_paths(tmp_path / "map")) == [1, 2]
+
+
+def test_a_directory_that_cannot_be_written_stops_before_training(tiny_model, tokenizer, tmp_path):
+    trainer = make_trainer(tiny_model, tokenizer, tmp_path / "run", n_rows=6)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DataError, match="could not be written.*choose another directory") as refused:
+        recorded(trainer, tmp_path / "file" / "map", [str(number) for number in range(6)])
+    assert "free some space" not in str(refused.value)
+    assert trainer.state.global_step == 0
+
+
 def test_starting_anew_after_running_out_of_memory_forgets_the_failed_attempt(tiny_model, tokenizer, tmp_path):
     """--auto_find_batch_size begins training again with smaller batches; the failed attempt leaves no number."""
     trainer = make_trainer(
@@ -449,6 +488,8 @@ def test_the_best_model_at_the_end_changes_nothing_in_the_recording(tiny_model, 
     best = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True, "save_total_limit": 1}
     trainer = make_trainer(tiny_model, tokenizer, tmp_path / "b", metric_for_best_model="eval_f1", **best, **arguments)
     recorded(trainer, tmp_path / "best", ids)
-    plain, other = ({p.name: p.read_bytes() for p in (tmp_path / name).iterdir()} for name in ("plain", "best"))
-    assert plain == other
+    names = {path.name for path in (tmp_path / "plain").iterdir()} - {recordings.IN_PROGRESS}
+    assert len(names) == 5
+    for name in names:
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "best" / name).read_bytes()
     assert json.loads((tmp_path / "best" / recordings.METRICS_JSON).read_text())[0]["num_epochs"] == 2

@@ -1,10 +1,12 @@
 """Writers, manifests and the hash of a data set's ids."""
 
+import csv
 import json
 import math
 import os
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import outputs
@@ -104,3 +106,26 @@ def test_clearing_an_earlier_run_leaves_the_users_own_files(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["checkpoint-3", "notes.txt"]
     outputs.clear_earlier_run(tmp_path, checkpoints_too=True)
     assert os.listdir(tmp_path) == ["notes.txt"]
+
+
+def test_tables_keep_every_kind_of_line_end_and_quote(tmp_path):
+    ids = ["a\rb", "a\nb", 'a"b', "a,b", "plain", " null"]
+    outputs.write_csv(tmp_path / "table.csv", pd.DataFrame({"id": ids, "x": [0.5] * 6, "flag": [True] * 6}))
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8") as file:
+        assert [row["id"] for row in csv.DictReader(file)] == ids
+    back = pd.read_csv(tmp_path / "table.csv")
+    assert (back["id"].tolist(), back["x"].tolist(), back["flag"].tolist()) == (ids, [0.5] * 6, [True] * 6)
+    outputs.write_csv(tmp_path / "plain.csv", pd.DataFrame({"id": ["a", "b"]}))
+    assert (tmp_path / "plain.csv").read_text() == "id\na\nb\n"
+
+
+def test_the_hash_of_texts_ignores_order_and_sees_every_change():
+    frame = pd.DataFrame(
+        {"id": ["1", "2"], "question": ["q", "r"], "context": ["c", "d"], "x": [1, 2],
+         "answers": [{"text": ["c"], "answer_start": [0]}, {"text": [], "answer_start": []}]}
+    )  # fmt: skip
+    same = outputs.texts_hash(frame)
+    assert outputs.texts_hash(frame.iloc[::-1].assign(x=3)) == same
+    for column, values in (("id", ["1", "3"]), ("question", ["q", "s"]), ("context", ["d", "c"])):
+        assert outputs.texts_hash(frame.assign(**{column: values})) != same
+    assert outputs.texts_hash(frame.assign(answers=frame["answers"].tolist()[::-1])) != same

@@ -137,6 +137,7 @@ def test_metrics_as_json_and_as_csv_agree(tmp_path):
 def running_epoch():
     generator = np.random.default_rng(1)
     return recordings.RunningEpoch(
+        run_id="ab12",
         identity={"task": "qa", "seed": 42, "examples": "é🫀"},
         number=12,
         finished={number: f"{number:064x}" for number in range(1, 12)},
@@ -149,7 +150,8 @@ def test_a_running_epoch_comes_back_from_a_checkpoint(tmp_path):
     running = running_epoch()
     recordings.write_state(tmp_path, running)
     back = recordings.read_state(tmp_path)
-    assert (back.identity, back.number, back.finished) == (running.identity, 12, running.finished)
+    assert (back.run_id, back.identity, back.number) == ("ab12", running.identity, 12)
+    assert back.finished == running.finished
     for name in ("values", "seen_at"):
         expected, read = getattr(running, name), getattr(back, name)
         assert (read.dtype, read.tobytes()) == (expected.dtype, expected.tobytes())

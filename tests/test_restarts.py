@@ -85,7 +85,7 @@ def start(tiny_model):
 
 def recorded_files(cwd: Path) -> dict[str, bytes]:
     """Everything in the recording that does not name times, commands or versions."""
-    left_out = (outputs.MANIFEST, recordings.MAP)
+    left_out = (outputs.MANIFEST, recordings.MAP, recordings.IN_PROGRESS)
     return {
         path.name: path.read_bytes() for path in (cwd / "cartography_output").iterdir() if path.name not in left_out
     }

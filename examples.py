@@ -115,7 +115,8 @@ def find_examples(manifest: dict, ids: Sequence[str], dataset: str | None, split
             f"{missing[0]} is not: give the --dataset and --split that were trained on."
         )
     found = frame.loc[list(ids)]
-    if manifest.get("ids_sha256") == ids_hash(ids) and manifest["texts_sha256"] != texts_hash(found):
+    same_rows = "texts_sha256" in manifest and manifest["ids_sha256"] == ids_hash(ids)
+    if same_rows and manifest["texts_sha256"] != texts_hash(found):
         raise DataError(
             f"{source.name}, split {split}, has all {len(ids)} recorded ids, but with other texts: give the --dataset "
             "and --split that were trained on."

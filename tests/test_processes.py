@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -15,8 +16,8 @@ TORCHRUN = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "
 ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "--main_process_port", "29562"]
 
 
-def launch(launcher: list[str], *argv, cwd) -> subprocess.CompletedProcess:
-    command = [sys.executable, *(["-m", *launcher] if launcher else []), str(ROOT / "run.py"), *map(str, argv)]
+def launch(launcher: list[str], *argv, cwd, script="run.py") -> subprocess.CompletedProcess:
+    command = [sys.executable, *(["-m", *launcher] if launcher else []), str(ROOT / script), *map(str, argv)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     answer = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=400, check=False)
     assert answer.returncode == 0, answer.stderr[-3000:]
@@ -115,3 +116,15 @@ def test_two_processes_that_really_train_record_every_example_in_every_epoch(tmp
     manifest = json.loads((tmp_path / "cartography_output" / "manifest.json").read_text())
     assert (manifest["n_epochs"], manifest["n_tracked"]) == (3, 21)
     assert list((tmp_path / "out").glob("checkpoint-*/cartography_state.npz"))
+
+
+@pytest.mark.slow
+def test_two_processes_embed_as_one(tmp_path, tiny_model):
+    argv = ["--model_path", tiny_model, "--max_samples", "41", *COMMON]
+    for name, launcher in (("one", []), ("two", TORCHRUN)):
+        launch(launcher, *argv, "--output_dir", tmp_path / name, cwd=tmp_path, script="extract_embeddings.py")
+    one, two = (np.load(tmp_path / name / "embeddings.npy") for name in ("one", "two"))
+    assert one.shape == two.shape == (41, 64)
+    np.testing.assert_allclose(one, two, rtol=0, atol=1e-5)
+    indexes = [(tmp_path / name / "embeddings_index.csv").read_text() for name in ("one", "two")]
+    assert indexes[0] == indexes[1]

@@ -1,0 +1,238 @@
+"""Join training dynamics, clusters and predictions by id, and find where similarity and learning difficulty meet.
+
+    python analyze_dataset.py --cartography_dir ./cartography_output --cluster_dir ./cluster_output
+
+Reads: a recording of run.py --enable_cartography and/or a directory of cluster_analysis.py, and their data set.
+Writes into --output_dir: unified_analysis.csv and .parquet; with clusters cluster_cartography_stats.csv; with both
+category_cluster_overlap.csv, interesting_patterns.json, category_cluster_heatmap.png, integrated_scatter.png,
+metrics_by_cluster_boxplot.png; and, last, manifest.json. The summary goes to stdout.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import helpers
+import outputs
+from errors import DataError, UsageError
+
+logger = logging.getLogger("analyze_dataset")
+
+OUTPUT_DIR, SEED = "./integrated_analysis", 42
+UNIFIED_CSV, UNIFIED_PARQUET = "unified_analysis.csv", "unified_analysis.parquet"
+OVERLAP_CSV, STATS_CSV = "category_cluster_overlap.csv", "cluster_cartography_stats.csv"
+PATTERNS = "interesting_patterns.json"
+HEATMAP, SCATTER, BOXPLOT = "category_cluster_heatmap.png", "integrated_scatter.png", "metrics_by_cluster_boxplot.png"
+FILES = (UNIFIED_CSV, UNIFIED_PARQUET, OVERLAP_CSV, STATS_CSV, PATTERNS, HEATMAP, SCATTER, BOXPLOT)
+MAX_CLUSTERS_LISTED, MAX_FINDINGS_LISTED = 8, 12
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of analyze_dataset.py's options."""
+    parser = helpers.SentenceParser(
+        prog="analyze_dataset.py",
+        description="Training dynamics, clusters and predictions joined by id: tables, figures and patterns.",
+    )
+    add = parser.add_argument
+    add("--cartography_dir", metavar="DIR", help="a run's --cartography_output_dir (this, --cluster_dir, or both)")
+    add("--cluster_dir", metavar="DIR", help="an --output_dir of cluster_analysis.py")
+    text = "an eval_predictions.jsonl of run.py about the same examples, joined to them by id"
+    add("--predictions", metavar="FILE", help=text)
+    text = "data set with the texts, named as for run.py (default: the one that the directories are about)"
+    add("--dataset", metavar="NAME", help=text)
+    add("--split", metavar="SPLIT", help="split of the data set (default: the one that the directories are about)")
+    add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
+    text = "where the two directories are about different rows, go on with those that are in both; where "
+    text += "--predictions lack some of the rows, leave their predictions empty (default: refuse)"
+    add("--allow_partial", action="store_true", help=text)
+    text = f"draws among equal examples, and of the points on the scatter (default: {SEED})"
+    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=text)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; a UsageError for everything that could not act."""
+    options = build_parser().parse_args(argv)
+    sides = {name: getattr(options, name) for name in ("cartography_dir", "cluster_dir")}
+    given = {name: Path(value).resolve() for name, value in sides.items() if value}
+    if not given:
+        raise UsageError("there is nothing to analyse: give --cartography_dir, --cluster_dir, or both.")
+    if options.allow_partial and len(given) < 2 and not options.predictions:
+        raise UsageError("--allow_partial acts where two things are joined: leave it out, or give both directories.")
+    for name, directory in given.items():
+        if Path(options.output_dir).resolve() == directory:
+            raise UsageError(f"--output_dir {options.output_dir} is --{name} as well: choose another one.")
+    return options
+
+
+def read_sides(options: argparse.Namespace):
+    """(dynamics, clusters, ids of the rows to analyse); None for a side that was not asked for."""
+    from cluster_files import read_clusters
+    from joined import met_ids, read_dynamics
+
+    dynamics = read_dynamics(Path(options.cartography_dir)) if options.cartography_dir else None
+    clusters = read_clusters(Path(options.cluster_dir)) if options.cluster_dir else None
+    if clusters is None:
+        return dynamics, None, dynamics.ids
+    if dynamics is None:
+        return None, clusters, clusters.assignments["id"].tolist()
+    return dynamics, clusters, met_ids(dynamics, clusters, options.allow_partial)
+
+
+def join(options: argparse.Namespace, manifest: dict, dynamics, clusters, ids: Sequence[str]):
+    """(examples, unified frame) of the ids; says how many have no metrics.
+
+    Raises:
+        DataError: texts or predictions are of other data, or no row has metrics.
+    """
+    from examples import find_examples
+    from joined import read_predictions, refuse_other_predictions, refuse_other_texts, text_columns, unify
+
+    task, predictions = manifest["task"], None
+    if options.predictions:
+        predictions = read_predictions(Path(options.predictions), task)
+    examples = find_examples(manifest, ids, options.dataset, options.split)
+    if dynamics is not None:
+        refuse_other_texts(dynamics, examples)
+    texts = text_columns(examples)
+    if predictions is not None:
+        refuse_other_predictions(texts, predictions, task, options.allow_partial)
+    unified = unify(texts, dynamics, clusters, predictions)
+    n_untracked = unified["region"].isna().sum() if dynamics is not None else 0
+    if n_untracked == len(unified):
+        raise DataError("none of the rows has metrics: record a longer run, or of the rows that were clustered.")
+    if n_untracked:
+        logger.warning("%d untracked examples have no metrics; untracked_reason says why.", n_untracked)
+    return examples, unified
+
+
+def write_parquet(path: Path, frame) -> None:
+    """Write a table as Parquet, without an index column."""
+    with outputs.atomic_writer(path, binary=True) as file:
+        frame.to_parquet(file, index=False)
+
+
+def write_results(options: argparse.Namespace, unified) -> dict | None:
+    """Write the unified frame, and with clusters what can be said of them; the patterns where both sides met."""
+    from joined import cluster_stats, overlap_table
+
+    directory = Path(options.output_dir)
+    outputs.write_csv(directory / UNIFIED_CSV, unified)
+    write_parquet(directory / UNIFIED_PARQUET, unified)
+    if "cluster" in unified:
+        outputs.write_csv(directory / STATS_CSV, cluster_stats(unified))
+    if "cluster" not in unified or "region" not in unified:
+        logger.info("One side alone: overlap, patterns and joint figures need --cartography_dir and --cluster_dir.")
+        return None
+    import joined_plots
+    from patterns import interesting_patterns
+
+    patterns = interesting_patterns(unified, options.seed)
+    outputs.write_json(directory / PATTERNS, patterns)
+    outputs.write_csv(directory / OVERLAP_CSV, overlap_table(unified))
+    tracked = unified[unified["region"].notna()]
+    outputs.write_figure(directory / HEATMAP, joined_plots.category_cluster_heatmap(tracked))
+    outputs.write_figure(directory / BOXPLOT, joined_plots.metrics_by_cluster_boxplot(tracked))
+    if unified[["x", "y"]].notna().all(axis=None):
+        outputs.write_figure(directory / SCATTER, joined_plots.integrated_scatter(unified, seed=options.seed))
+    else:
+        logger.warning("The clusters have no coordinates (--visualization_method none), so there is no %s.", SCATTER)
+    return patterns
+
+
+def region_lines(unified) -> str:
+    """Count, share and mean metrics of every region, and of all examples with metrics."""
+    import pandas as pd
+
+    from dynamics import REGIONS
+
+    tracked = unified[unified["region"].notna()]
+    rows = {region: tracked[tracked["region"] == region] for region in REGIONS} | {"all": tracked}
+    table = pd.DataFrame({"count": {name: f"{len(part):,}" for name, part in rows.items()}})
+    table["share"] = [f"{len(part) / len(tracked):.1%}" for part in rows.values()]
+    for name in ("confidence", "variability", "correctness"):
+        table[name] = [f"{part[name].mean():.3f}" if len(part) else "" for part in rows.values()]
+    if "cluster" in unified:
+        table["in noise"] = [f"{(part['cluster'] == -1).mean():.1%}" if len(part) else "" for part in rows.values()]
+    return table.to_string()
+
+
+def cluster_lines(unified) -> str:
+    """The largest clusters, or with dynamics those with the highest share of hard examples: a row each."""
+    import pandas as pd
+
+    from joined import cluster_stats
+
+    stats = cluster_stats(unified)
+    stats = stats[stats["cluster"] >= 0]
+    if stats.empty:
+        return "There is no cluster: every example is noise."
+    order, heading = "n_examples", "The largest clusters"
+    if "region" in unified:
+        order, heading = "hard", "The clusters with the highest share of hard examples"
+    listed = stats.sort_values(order, ascending=False, kind="stable").head(MAX_CLUSTERS_LISTED)
+    names = ("mean_confidence", "mean_correctness", "hard", "mean_em", "mean_f1", "mean_predicted_correct")
+    table = pd.DataFrame({"cluster": listed["cluster"], "examples": [f"{size:,}" for size in listed["n_examples"]]})
+    for name in names:
+        if name in listed:
+            table[name.removeprefix("mean_")] = listed[name].map("{:.3f}".format)
+    table["words"] = listed["words"]
+    return f"{heading} ({len(listed)} of {len(stats)}):\n{table.to_string(index=False)}"
+
+
+def finding_lines(patterns: dict) -> str:
+    """The sentences of the first findings, and how many there are."""
+    findings = patterns["findings"]
+    lines = [f"- {finding['sentence']}" for finding in findings[:MAX_FINDINGS_LISTED]]
+    if not any("q_value" in finding for finding in findings):
+        n_tests = patterns["n_tests"]
+        lines.insert(0, f"- No cluster holds more hard or ambiguous examples than chance would give ({n_tests} tests).")
+    shown = min(len(findings), MAX_FINDINGS_LISTED)
+    return "\n".join([f"Findings ({shown} of {len(findings)}; numbers and example ids in {PATTERNS}):", *lines])
+
+
+def summary(unified, patterns: dict | None) -> str:
+    """What a person needs to know, in under 40 lines."""
+    opening = f"{len(unified):,} examples"
+    if "region" in unified:
+        n_tracked = unified["region"].notna().sum()
+        opening += f", {n_tracked:,} with metrics"
+    if "cluster" in unified:
+        clustered = unified.loc[unified["cluster"] >= 0, "cluster"]
+        n_noise = len(unified) - len(clustered)
+        opening += f", {len(clustered):,} in {clustered.nunique()} clusters, {n_noise:,} noise"
+    parts = [f"{opening}."]
+    if "region" in unified:
+        parts.append(region_lines(unified))
+    if "cluster" in unified:
+        parts.append(cluster_lines(unified))
+    if patterns is not None:
+        parts.append(finding_lines(patterns))
+    return "\n\n".join(parts)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read, join, write, report."""
+    options = parse_arguments(argv)
+    directory = Path(options.output_dir)
+    outputs.refuse_foreign_directory(directory, "analyze_dataset.py")
+    from manifests import described, rows_fields
+
+    dynamics, clusters, ids = read_sides(options)
+    manifest = (clusters or dynamics).manifest
+    examples, unified = join(options, manifest, dynamics, clusters, ids)
+    outputs.clear(directory, FILES)
+    patterns = write_results(options, unified)
+    fields = {"script": "analyze_dataset.py", "task": manifest["task"], "seed": options.seed}
+    fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, "n_rows": len(unified)}
+    fields |= rows_fields(examples.frame)
+    sources = [options.cartography_dir, options.cluster_dir, options.predictions and Path(options.predictions).parent]
+    outputs.write_manifest(directory, fields, [Path(source) for source in sources if source])
+    print(summary(unified, patterns))
+    logger.info("Everything is in %s.", directory)
+
+
+if __name__ == "__main__":
+    sys.exit(helpers.run_script(main))

@@ -1,0 +1,369 @@
+"""Group the embedded examples of a data set by density, name the groups by their words, and show them.
+
+    python cluster_analysis.py --embedding_dir ./embeddings_output --output_dir ./cluster_output --min_cluster_size 15
+
+Reads: the vectors of extract_embeddings.py and the texts of their data set.
+Writes into --output_dir: cluster_assignments.csv, cluster_statistics.csv, cluster_samples.json, cluster_metadata.json,
+cluster_visualization.png, cluster_persistence.png, cluster_probabilities.png and, last, manifest.json. The summary goes
+to stdout.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import helpers
+import outputs
+from errors import DataError, UsageError
+
+logger = logging.getLogger("cluster_analysis")
+
+EMBEDDING_DIR, OUTPUT_DIR = "./embeddings_output", "./cluster_output"
+REDUCTION_DIM, MIN_CLUSTER_SIZE, MAX_SAMPLES, SEED = 50, 15, 100_000, 42
+COSTLY_MIN_SAMPLES = 200
+N_SHOWN, N_LISTED = 5, 15
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of cluster_analysis.py's options."""
+    parser = helpers.SentenceParser(
+        prog="cluster_analysis.py", description="Clusters of embedded examples: tables, words, samples and figures."
+    )
+    add = parser.add_argument
+    text = f"--output_dir of extract_embeddings.py (default: {EMBEDDING_DIR})"
+    add("--embedding_dir", metavar="DIR", default=EMBEDDING_DIR, help=text)
+    add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
+    add("--dataset", metavar="NAME", help="data set that was embedded, for its texts (default: the embeddings' own)")
+    add("--split", metavar="SPLIT", help="split that was embedded (default: the embeddings' own)")
+    text = "how standardised vectors are reduced before clustering; umap bends distances (default: pca)"
+    add("--reduction_method", choices=("pca", "umap", "none"), default="pca", help=text)
+    text = f"dimensions to reduce to, from 2 to the vectors' own and the number of rows (default: {REDUCTION_DIM})"
+    add("--reduction_dim", metavar="N", type=helpers.positive, help=text)
+    text = f"least number of rows in a cluster, from 2 (default: {MIN_CLUSTER_SIZE})"
+    add("--min_cluster_size", metavar="N", type=helpers.positive, default=MIN_CLUSTER_SIZE, help=text)
+    text = "neighbours that density is measured by, from 1; more of them make more noise (default: --min_cluster_size)"
+    add("--min_samples", metavar="N", type=helpers.positive, help=text)
+    text = "distance between reduced vectors; cosine brings each to length 1 (default: euclidean)"
+    add("--metric", choices=("euclidean", "cosine"), default="euclidean", help=text)
+    text = "hdbscan: exact; neighbour_graph: over exact nearest neighbours; fast_hdbscan: over approximate ones (needs "
+    text += "the extra fast); auto: by the number of rows (default: auto)"
+    add("--algorithm", choices=("auto", "hdbscan", "neighbour_graph", "fast_hdbscan"), default="auto", help=text)
+    text = "eom: the clusters that last longest; leaf: the finest ones (default: eom)"
+    add("--cluster_selection_method", choices=("eom", "leaf"), default="eom", help=text)
+    add("--allow_single_cluster", action="store_true", help="let all rows be one cluster, with noise around it")
+    text = "rows to cluster, drawn with the seed; the rest is assigned by approximate prediction, which the column "
+    text += f"assigned says (default: {MAX_SAMPLES:,})"
+    add("--max_samples", metavar="N", type=helpers.positive, default=MAX_SAMPLES, help=text)
+    text = "how the two coordinates of the map are made; none: no map (default: umap)"
+    add("--visualization_method", choices=("umap", "pca", "none"), default="umap", help=text)
+    text = "bootstrap resamples to measure the clusters' stability with; each clusters again (default: 0)"
+    add("--stability", metavar="N", type=helpers.whole, default=0, help=text)
+    text = f"draws of rows, resamples, samples and UMAP's starting points (default: {SEED})"
+    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=text)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; a UsageError for everything that could not act."""
+    options = build_parser().parse_args(argv)
+    if options.reduction_method == "none" and options.reduction_dim is not None:
+        raise UsageError("--reduction_dim acts with --reduction_method pca or umap: leave it out.")
+    for name in ("reduction_dim", "min_cluster_size", "max_samples"):
+        if getattr(options, name) == 1:
+            raise UsageError(f"--{name} 1 is too low: give 2 or more.")
+    if options.algorithm == "fast_hdbscan":
+        require_fast_hdbscan()
+    if Path(options.output_dir).resolve() == Path(options.embedding_dir).resolve():
+        raise UsageError(f"--output_dir {options.output_dir} is --embedding_dir as well: choose another one.")
+    options.reduction_dim = options.reduction_dim or REDUCTION_DIM
+    options.min_samples = options.min_samples or options.min_cluster_size
+    if options.min_samples > COSTLY_MIN_SAMPLES:
+        logger.warning(
+            "--min_samples %d: time and memory grow with it, and above %d little of the noise it makes is "
+            "meant; give a --min_samples of its own below that.",
+            options.min_samples,
+            COSTLY_MIN_SAMPLES,
+        )
+    return options
+
+
+def require_fast_hdbscan() -> None:
+    """UsageError where the package fast_hdbscan is not installed."""
+    from importlib.util import find_spec
+
+    if find_spec("fast_hdbscan") is None:
+        raise UsageError(
+            "--algorithm fast_hdbscan needs the package fast-hdbscan: install it with `uv sync --extra fast` or "
+            "`pip install fast-hdbscan`."
+        )
+
+
+def refuse_too_small(options: argparse.Namespace, n_rows: int, n_columns: int) -> None:
+    """DataError where there are too few rows for a cluster, or too few rows or columns for the reduction."""
+    clustered = min(n_rows, options.max_samples)
+    if clustered < options.min_cluster_size:
+        raise DataError(
+            f"there are {clustered} rows to cluster, fewer than --min_cluster_size {options.min_cluster_size}: lower "
+            "it, or embed more rows."
+        )
+    limit = min(clustered, n_columns)
+    if options.reduction_method != "none" and options.reduction_dim > limit:
+        raise DataError(
+            f"--reduction_dim {options.reduction_dim} is more than {clustered} rows of {n_columns} columns allow: "
+            f"give {limit} or less, or --reduction_method none."
+        )
+
+
+def chosen_rows(options: argparse.Namespace, ids: Sequence[str]):
+    """(rows to cluster, rows to assign afterwards), each in the order of their ids.
+
+    That order makes labels and coordinates the same for every order of the file.
+    """
+    import numpy as np
+
+    order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
+    if len(order) <= options.max_samples:
+        return order, order[:0]
+    drawn = np.random.default_rng(options.seed).choice(len(order), options.max_samples, replace=False)
+    taken = np.isin(np.arange(len(order)), drawn)
+    logger.info("%d of %d rows, drawn with seed %d, are clustered.", taken.sum(), len(order), options.seed)
+    return order[taken], order[~taken]
+
+
+def cut(options: argparse.Namespace, edges, min_cluster_size: int):
+    """The clusters of a spanning tree at one size."""
+    from spanning_trees import cut_tree
+
+    return cut_tree(
+        edges,
+        min_cluster_size=min_cluster_size,
+        selection=options.cluster_selection_method,
+        allow_single_cluster=options.allow_single_cluster,
+    )
+
+
+def measure(options: argparse.Namespace, points, edges, clustering, algorithm: str) -> dict:
+    """The quality of the clusters: noise, validity, stability where it was asked for, and the scan of sizes."""
+    import cluster_quality as quality
+    from spanning_trees import spanning_tree
+
+    def cluster_again(rows):
+        edges_again = spanning_tree(rows, options.min_samples, algorithm, options.seed)
+        return cut(options, edges_again, options.min_cluster_size).labels
+
+    found = {"noise_share": quality.noise_share(clustering.labels)}
+    found["mean_probability"] = mean_of(clustering.probabilities[clustering.labels >= 0])
+    found["relative_dbcv"] = quality.relative_validity(edges, clustering.labels)
+    if options.stability:
+        resampling = {"n_resamples": options.stability, "seed": options.seed}
+        found["stability_values"] = quality.resampled_agreement(points, clustering.labels, cluster_again, **resampling)
+        found["stability"] = mean_of(found["stability_values"])
+    sizes = quality.scan_sizes(options.min_cluster_size, len(points))
+    scan = quality.scan_table(sizes, lambda size: cut(options, edges, size).labels)
+    found["scan"] = scan.to_dict("records")
+    found["cliff"] = quality.cliff_sentence(scan, options.min_cluster_size)
+    if found["cliff"]:
+        logger.warning(found["cliff"])
+    return found
+
+
+def mean_of(values) -> float | None:
+    """The mean; None where there is nothing."""
+    return float(sum(values) / len(values)) if len(values) else None
+
+
+def cluster(options: argparse.Namespace, vectors, chosen, rest):
+    """Reduce, cluster, predict the rest: (points, labels, probabilities, persistence, metadata).
+
+    Args:
+        vectors: float32 [n_rows, n_columns], in any order.
+        chosen, rest: rows to cluster and rows to assign; the results are in this order, `chosen` first.
+    """
+    import numpy as np
+
+    import clusters
+    from spanning_trees import chosen_algorithm, spanning_tree
+
+    points, reduction = clusters.reduce_rows(
+        vectors[chosen],
+        method=options.reduction_method,
+        n_dimensions=options.reduction_dim,
+        metric=options.metric,
+        seed=options.seed,
+    )
+    variance = reduction.variance_explained
+    if variance is not None:
+        logger.info("PCA to %d dimensions keeps %.1f%% of the variance.", points.shape[1], 100 * variance)
+    algorithm, why = chosen_algorithm(options.algorithm, len(points))
+    logger.info("Clustering %d rows of %d dimensions with %s: %s.", *points.shape, algorithm, why)
+    edges = spanning_tree(points, options.min_samples, algorithm, options.seed)
+    clustering = cut(options, edges, options.min_cluster_size)
+    metadata = {
+        "algorithm": algorithm,
+        "algorithm_reason": why,
+        "n_rows": len(vectors),
+        "n_clustered": len(chosen),
+        "n_approximate": len(rest),
+        "n_dimensions": points.shape[1],
+        "variance_explained": variance,
+        "n_clusters": clustering.n_clusters,
+    } | measure(options, points, edges, clustering, algorithm)
+    labels, probabilities = clustering.labels, clustering.probabilities
+    if len(rest):
+        sizes = {"min_samples": options.min_samples, "min_cluster_size": options.min_cluster_size}
+        others = reduction(vectors, rest)
+        more = clusters.predict_rows(clustering, points, others, **sizes)
+        points = np.concatenate([points, others])
+        labels, probabilities = np.concatenate([labels, more[0]]), np.concatenate([probabilities, more[1]])
+    return points, labels, probabilities, clustering.persistence, metadata
+
+
+def assignment_table(options: argparse.Namespace, ids: Sequence[str], chosen, rest, points, labels, probabilities):
+    """The content of cluster_assignments.csv in the order of the ids, and the place of each of its rows in `points`."""
+    import numpy as np
+    import pandas as pd
+
+    from clusters import flat_coordinates
+
+    n_chosen = len(chosen)
+    table = pd.DataFrame({"id": [ids[row] for row in np.concatenate([chosen, rest])], "cluster": labels})
+    table["cluster_probability"] = probabilities
+    flat = flat_coordinates(points[:n_chosen], points[n_chosen:], options.visualization_method, options.seed)
+    table[["dim1", "dim2"]] = flat
+    table["assigned"] = np.repeat(["clustered", "approximate"], [n_chosen, len(rest)])
+    places = sorted(range(len(table)), key=table["id"].tolist().__getitem__)
+    return table.iloc[places].reset_index(drop=True), places
+
+
+def statistics_table(assignments, persistence, words: list[list[str]]):
+    """The content of cluster_statistics.csv: one row a cluster, by number."""
+    import pandas as pd
+
+    rows = []
+    for number, (lasting, terms) in enumerate(zip(persistence, words, strict=True)):
+        members = assignments[assignments["cluster"] == number]
+        approximate = int((members["assigned"] == "approximate").sum())
+        share, certainty = len(members) / len(assignments), members["cluster_probability"].mean()
+        rows.append((number, len(members), share, lasting, certainty, approximate, ", ".join(terms)))
+    from cluster_files import STATISTICS_COLUMNS
+
+    return pd.DataFrame(rows, columns=STATISTICS_COLUMNS)
+
+
+def sample_records(options: argparse.Namespace, assignments, statistics, points, examples) -> dict:
+    """The content of cluster_samples.json: clusters with their central, uncertain and random members; noise_samples."""
+    from clusters import shown_members
+    from samples import shown_text
+
+    texts = examples.frame.to_dict("records")
+    ids, labels = assignments["id"].tolist(), assignments["cluster"].to_numpy()
+    probabilities = assignments["cluster_probability"].to_numpy()
+
+    def records(number: int) -> dict:
+        found = shown_members(points, labels, probabilities, number, N_SHOWN, options.seed)
+        return {
+            kind: [
+                {"id": ids[row], **shown_text(texts[row], examples.label_names), "probability": probabilities[row]}
+                for row in rows
+            ]
+            for kind, rows in found.items()
+        }
+
+    listed = [
+        {"cluster": number, "size": size, "words": words} | records(number)
+        for number, size, words in zip(*(statistics[name] for name in ("cluster", "size", "words")), strict=True)
+    ]
+    return {"clusters": listed, "noise_samples": records(-1)["random"]}
+
+
+def advice(options: argparse.Namespace, metadata: dict) -> str | None:
+    """What to try where there is no cluster, or only one; None where there are more."""
+    if metadata["n_clusters"] == 0:
+        text = "No cluster was found, all rows are noise: try a lower --min_cluster_size or --min_samples, fewer "
+        return text + "--reduction_dim, or --allow_single_cluster if the data may be one group."
+    if metadata["n_clusters"] == 1:
+        other = " without --allow_single_cluster," if options.allow_single_cluster else ""
+        text = f"All rows but noise are one cluster: try{other} --cluster_selection_method leaf or a lower "
+        return text + "--min_cluster_size for finer ones."
+    return None
+
+
+def summary(statistics, metadata: dict) -> str:
+    """What a person reads on stdout: counts, quality and the largest clusters."""
+    import pandas as pd
+
+    lines = [f"{metadata['n_clusters']} clusters of {metadata['n_rows']:,} rows, {metadata['noise_share']:.1%} noise"]
+    names = {"relative_dbcv": "relative DBCV", "mean_probability": "mean probability", "stability": "stability"}
+    figures = [f"{label} {metadata[name]:.3f}" for name, label in names.items() if metadata.get(name) is not None]
+    lines.append("; ".join(figures))
+    shown = statistics.head(N_LISTED)
+    columns = {"cluster": shown["cluster"], "size": shown["size"], "share": shown["share"].map("{:.1%}".format)}
+    columns |= {name: shown[name].map("{:.3f}".format) for name in ("persistence", "mean_probability")}
+    if len(shown):
+        lines.append(pd.DataFrame(columns | {"words": shown["words"]}).to_string(index=False))
+    if len(statistics) > len(shown):
+        lines.append(f"… and {len(statistics) - len(shown)} smaller clusters")
+    return "\n".join(line for line in lines if line)
+
+
+def write_figures(directory: Path, assignments, statistics, title: str) -> None:
+    """Draw and write the figures; the map only where there are coordinates."""
+    import cluster_files as files
+    import cluster_plots as plots
+
+    if assignments["dim1"].notna().all():
+        outputs.write_figure(directory / files.MAP, plots.cluster_map(assignments, statistics, title=title))
+    outputs.write_figure(directory / files.PERSISTENCE, plots.persistence_bars(statistics))
+    outputs.write_figure(directory / files.PROBABILITIES, plots.probability_distributions(assignments, statistics))
+
+
+def manifest_fields(options: argparse.Namespace, embedded, examples) -> dict:
+    """What the manifest says: settings, the data set that was read, and the rows."""
+    from examples import described_rows
+    from manifests import described, rows_fields
+
+    rows = described(examples) | {"held_out": described_rows(embedded.manifest).get("held_out")}
+    fields = {"script": "cluster_analysis.py", "task": embedded.manifest.get("task"), "seed": options.seed}
+    return fields | {"arguments": vars(options), "data": {"rows": rows}} | rows_fields(examples.frame)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read, reduce, cluster, describe, write, report."""
+    options = parse_arguments(argv)
+    directory = Path(options.output_dir)
+    outputs.refuse_foreign_directory(directory, "cluster_analysis.py")
+    from embeddings import read_embeddings
+
+    embedded = read_embeddings(Path(options.embedding_dir))
+    refuse_too_small(options, *embedded.vectors.shape)
+    from examples import find_examples
+
+    examples = find_examples(embedded.manifest, sorted(embedded.ids), options.dataset, options.split)
+    chosen, rest = chosen_rows(options, embedded.ids)
+    points, labels, probabilities, persistence, metadata = cluster(options, embedded.vectors, chosen, rest)
+    import cluster_files as files
+    from cluster_words import cluster_words
+    from clusters import numbered_by_size
+
+    labels, persistence = numbered_by_size(labels, persistence)
+    assignments, places = assignment_table(options, embedded.ids, chosen, rest, points, labels, probabilities)
+    texts = examples.frame["question" if "question" in examples.frame else "hypothesis"].tolist()
+    words = cluster_words(texts, assignments["cluster"].to_numpy())
+    statistics = statistics_table(assignments, persistence, words)
+    samples = sample_records(options, assignments, statistics, points[places], examples)
+    outputs.clear(directory, files.FILES)
+    in_file_order = assignments.set_index("id").loc[embedded.ids].reset_index()
+    files.write_clusters(directory, in_file_order, statistics, {"task": embedded.manifest.get("task")} | metadata)
+    outputs.write_json(directory / files.SAMPLES, samples)
+    write_figures(directory, assignments, statistics, f"{examples.name}, {examples.split}")
+    outputs.write_manifest(directory, manifest_fields(options, embedded, examples), [Path(options.embedding_dir)])
+    if sentence := advice(options, metadata):
+        logger.warning(sentence)
+    print(summary(statistics, metadata))
+    logger.info("Everything is in %s.", directory)
+
+
+if __name__ == "__main__":
+    sys.exit(helpers.run_script(main))

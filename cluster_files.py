@@ -1,0 +1,85 @@
+"""Cluster files: an assignment a row, a line of statistics a cluster, samples, and what they were made with."""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+
+import outputs
+from errors import DataError
+
+ASSIGNMENTS = "cluster_assignments.csv"
+STATISTICS = "cluster_statistics.csv"
+SAMPLES = "cluster_samples.json"
+METADATA = "cluster_metadata.json"
+MAP = "cluster_visualization.png"
+PERSISTENCE = "cluster_persistence.png"
+PROBABILITIES = "cluster_probabilities.png"
+FILES = (ASSIGNMENTS, STATISTICS, SAMPLES, METADATA, MAP, PERSISTENCE, PROBABILITIES)
+SCRIPT = "cluster_analysis.py"
+
+NOISE = -1
+ASSIGNMENT_COLUMNS = ["id", "cluster", "cluster_probability", "dim1", "dim2", "assigned"]
+STATISTICS_COLUMNS = ["cluster", "size", "share", "persistence", "mean_probability", "n_approximate", "words"]
+ASSIGNED = ("clustered", "approximate")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clusters:
+    """What cluster_analysis.py found.
+
+    Attributes:
+        assignments: one row an example: id (text), cluster (-1 = noise, 0 = the largest), cluster_probability [0, 1]
+            (0 for noise), dim1 and dim2 (NaN without a visualisation), assigned ("clustered", or "approximate" for
+            rows beyond --max_samples that were compared with the clusters afterwards).
+        statistics: one row a cluster, by falling size; none for noise. share is of all rows; persistence in [0, 1],
+            higher is more distinct; mean_probability over the members; n_approximate counts members that were assigned
+            afterwards; words joined by ", ".
+        metadata: settings, the algorithm that ran and why, variance explained, quality.
+        manifest: of the directory.
+    """
+
+    assignments: pd.DataFrame
+    statistics: pd.DataFrame
+    metadata: dict
+    manifest: dict
+
+
+def write_clusters(directory: Path, assignments: pd.DataFrame, statistics: pd.DataFrame, metadata: dict) -> None:
+    """Write the two tables and the metadata; `write_manifest` closes the directory afterwards."""
+    outputs.write_csv(directory / ASSIGNMENTS, assignments[ASSIGNMENT_COLUMNS])
+    outputs.write_csv(directory / STATISTICS, statistics[STATISTICS_COLUMNS])
+    outputs.write_json(directory / METADATA, metadata)
+
+
+def read_clusters(directory: Path) -> Clusters:
+    """Read a finished directory of cluster_analysis.py.
+
+    Raises:
+        DataError: no such directory, unfinished, or files that do not belong together.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise DataError(f"--cluster_dir {directory}: there is no such directory.")
+    manifest = outputs.read_manifest(directory)
+    if manifest.get("script") != SCRIPT:
+        raise DataError(f"{directory} holds no finished clusters (no manifest of {SCRIPT}): run that first.")
+    assignments = read_table(directory / ASSIGNMENTS, ASSIGNMENT_COLUMNS, {"id": str, "assigned": str})
+    statistics = read_table(directory / STATISTICS, STATISTICS_COLUMNS, {"words": str})
+    if outputs.ids_hash(assignments["id"]) != manifest["ids_sha256"]:
+        raise DataError(f"{directory / ASSIGNMENTS} does not belong to the manifest beside it: cluster again.")
+    if set(statistics["cluster"]) != set(assignments["cluster"]) - {NOISE}:
+        raise DataError(f"{directory / STATISTICS} does not belong to {ASSIGNMENTS} beside it: cluster again.")
+    return Clusters(assignments, statistics, outputs.read_json(directory / METADATA), manifest)
+
+
+def read_table(path: Path, columns: list[str], types: dict) -> pd.DataFrame:
+    """A table of this directory; text columns stay text ("null" and "" too). DataError where it is not one."""
+    converters = dict.fromkeys(types, str)
+    try:
+        frame = pd.read_csv(path, converters=converters)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): run {SCRIPT} again.") from error
+    if list(frame.columns) != columns:
+        raise DataError(f"{path} has the columns {', '.join(map(str, frame.columns))}: run {SCRIPT} again.")
+    return frame

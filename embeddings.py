@@ -1,0 +1,83 @@
+"""Embedding files: vectors with ids, memory-mapped, and what they were made with."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import outputs
+from errors import DataError
+
+VECTORS = "embeddings.npy"
+INDEX = "embeddings_index.csv"
+METADATA = "embeddings_metadata.json"
+SPAN_SOURCES = ("answer", "no_answer", "not_in_any_window", "hypothesis")
+
+
+@dataclasses.dataclass(frozen=True)
+class Embeddings:
+    """Vectors of a data set's rows.
+
+    Attributes:
+        vectors: float32 [n_rows, n_dimensions], memory-mapped and read-only.
+        ids: of the rows, in the order of `vectors`.
+        span_source: where each row's second half comes from, one of SPAN_SOURCES.
+        metadata: model, task, sizes, precision, window lengths.
+        manifest: of the directory; `manifest["data"]["rows"]` describes the rows.
+    """
+
+    vectors: np.ndarray
+    ids: list[str]
+    span_source: list[str]
+    metadata: dict
+    manifest: dict
+
+
+def read_embeddings(directory: Path) -> Embeddings:
+    """Read a finished directory of extract_embeddings.py.
+
+    Raises:
+        DataError: no such directory, unfinished, files that do not belong together, or vectors that are not finite
+            float32 numbers.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise DataError(f"--embedding_dir {directory}: there is no such directory.")
+    manifest = outputs.read_manifest(directory)
+    if manifest.get("script") != "extract_embeddings.py":
+        raise DataError(
+            f"{directory} holds no finished embeddings (no manifest of extract_embeddings.py): run that first."
+        )
+    vectors = map_vectors(directory / VECTORS)
+    index = pd.read_csv(directory / INDEX, dtype={"id": str, "span_source": str}, keep_default_na=False)
+    if list(index["row"]) != list(range(len(vectors))) or outputs.ids_hash(index["id"]) != manifest["ids_sha256"]:
+        raise DataError(f"{directory / INDEX} does not belong to {VECTORS} beside it: extract the embeddings again.")
+    refuse_not_finite(directory / VECTORS, vectors, index["id"].tolist())
+    metadata = outputs.read_json(directory / METADATA)
+    return Embeddings(vectors, index["id"].tolist(), index["span_source"].tolist(), metadata, manifest)
+
+
+def map_vectors(path: Path) -> np.ndarray:
+    """Memory-map a .npy file of float32 rows; DataError where it is anything else."""
+    try:
+        vectors = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read ({error}): extract the embeddings again.") from error
+    if vectors.ndim != 2 or vectors.dtype != np.float32:
+        raise DataError(f"{path} holds {vectors.dtype} {vectors.shape}, not rows of float32: extract them again.")
+    return vectors
+
+
+def refuse_not_finite(path: Path, vectors: np.ndarray, ids: list[str], block: int = 65_536) -> None:
+    """DataError, with the number of rows and the first ids, where vectors hold NaN or infinities."""
+    bad = []
+    for begin in range(0, len(vectors), block):
+        finite = np.isfinite(vectors[begin : begin + block]).all(axis=1)
+        bad.extend((begin + np.flatnonzero(~finite)).tolist())
+    if bad:
+        listed, more = ", ".join(ids[row] for row in bad[:3]), ", …" if len(bad) > 3 else ""
+        raise DataError(
+            f"{path}: {len(bad)} rows hold NaN or infinite numbers ({listed}{more}): train the "
+            "model again with a lower --learning_rate, or extract the embeddings again."
+        )

@@ -1,0 +1,206 @@
+"""Vectors of examples: [CLS] beside the mean of the answer's tokens, in batches by a token budget, shard by shard."""
+
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from tqdm import tqdm
+
+import outputs
+from errors import DataError
+from windows import TOKENIZE_BATCH, NliPairs, PadCollator, QaWindows, pair_template
+
+logger = logging.getLogger(__name__)
+
+SHARD_ROWS = 4096
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
+SHARDS = "unfinished_shards"
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is embedded of every example, in the order of the examples.
+
+    Attributes:
+        items: QaWindows or NliPairs, whose items are model inputs.
+        item: the item of each example, int [n].
+        spans: first and last token of the span in that item, both inclusive, int [n, 2]; the classifier token twice
+            where there is no span.
+        source: where the span comes from, str [n], one of embeddings.SPAN_SOURCES.
+    """
+
+    items: QaWindows | NliPairs
+    item: np.ndarray
+    spans: np.ndarray
+    source: np.ndarray
+
+
+def plan_qa(windows: QaWindows) -> Plan:
+    """The answer in the window that holds it most centrally.
+
+    That is the window with the most context tokens on the shorter side of the answer; of equal ones, the first. An
+    example without an answer, or whose answer no window holds, has its first window's classifier token twice.
+    """
+    numbers = np.arange(len(windows))
+    begins = windows.context_starts(numbers)
+    before = windows.start_positions - begins
+    after = begins + (windows.last - windows.first) - 1 - windows.end_positions
+    answered = windows.has_gold & (windows.gold_lengths[windows.example] > 0)
+    centrality = np.where(answered, np.minimum(before, after), -1)
+    order = np.lexsort((numbers, -centrality, windows.example))
+    item = order[np.searchsorted(windows.example[order], np.arange(windows.n_examples))]
+    held = answered[item]
+    untracked = set(windows.without_gold_window())
+    source = np.array(["not_in_any_window" if row in untracked else "no_answer" for row in range(windows.n_examples)])
+    spans = np.stack([windows.start_positions[item], windows.end_positions[item]], axis=1)
+    spans[~held] = windows.template.cls_index
+    return Plan(windows, item, spans, np.where(held, "answer", source).astype(object))
+
+
+def plan_nli(pairs: NliPairs, frame, tokenizer, max_length: int) -> Plan:
+    """The hypothesis' tokens of every pair; the classifier token twice where the hypothesis has none."""
+    spans, cls_index = [], pair_template(tokenizer).cls_index
+    for begin in range(0, len(frame), TOKENIZE_BATCH):
+        rows = frame.iloc[begin : begin + TOKENIZE_BATCH]
+        encoded = tokenizer(
+            rows["premise"].tolist(), rows["hypothesis"].tolist(), truncation=True, max_length=max_length
+        )
+        for row in range(len(rows)):
+            inside = [place for place, side in enumerate(encoded.sequence_ids(row)) if side == 1]
+            spans.append((inside[0], inside[-1]) if inside else (cls_index, cls_index))
+    spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    source = np.where((spans == cls_index).all(axis=1), "no_answer", "hypothesis").astype(object)
+    return Plan(pairs, np.arange(len(pairs)), spans, source)
+
+
+def pack(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
+    """Cut rows, given in falling order of length, into batches whose padded size is at most `batch_tokens`.
+
+    A row longer than that makes a batch of its own. Returns positions in `lengths`.
+    """
+    batches, begin = [], 0
+    while begin < len(lengths):
+        n_rows = max(1, batch_tokens // int(lengths[begin]))
+        batches.append(np.arange(begin, min(begin + n_rows, len(lengths))))
+        begin += n_rows
+    return batches
+
+
+class Encoder:
+    """A model without its head that turns items into vectors of 2 x hidden size."""
+
+    def __init__(self, model, tokenizer, *, bf16: bool, cls_index: int):
+        """`bf16` computes in bfloat16; pooling is in float32 always."""
+        self.device = PartialState().device
+        self.model = model.eval().to(self.device)
+        self.collate, self.cls_index = PadCollator(tokenizer), cls_index
+        self.precision = torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all weights."""
+        digest = hashlib.sha256()
+        for name, weights in sorted(self.model.state_dict().items()):
+            digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
+    @torch.inference_mode()
+    def vectors(self, items: list[dict], spans: np.ndarray) -> np.ndarray:
+        """[CLS] ⊕ mean of the span's tokens, float32 [n_items, 2 x hidden size]."""
+        batch = {name: value.to(self.device) for name, value in self.collate(items).items()}
+        with self.precision:
+            hidden = self.model(**{name: batch[name] for name in MODEL_INPUTS if name in batch}).last_hidden_state
+        hidden = hidden.float()
+        first, last = torch.from_numpy(spans).to(self.device).T
+        place = torch.arange(hidden.shape[1], device=self.device)
+        inside = ((place >= first[:, None]) & (place <= last[:, None])).float()
+        mean = torch.einsum("bl,blh->bh", inside, hidden) / inside.sum(1, keepdim=True)
+        return torch.cat([hidden[:, self.cls_index], mean], dim=1).cpu().numpy()
+
+
+def embed(plan: Plan, encoder: Encoder, batch_tokens: int, directory: Path) -> list[tuple[np.ndarray, Path]]:
+    """Embed every example, longest first, in shards that a killed run finds again.
+
+    Each process embeds its own shards. What was embedded with other weights, inputs or settings is removed first.
+
+    Returns:
+        The examples of each shard and the file with their vectors.
+    """
+    lengths = plan.items.lengths[plan.item]
+    order = np.argsort(-lengths, kind="stable")
+    parts = [order[begin : begin + SHARD_ROWS] for begin in range(0, len(order), SHARD_ROWS)]
+    state, shards = PartialState(), directory / SHARDS
+    made_with = {"weights": encoder.fingerprint(), "items": plan.items.fingerprint(), "batch_tokens": batch_tokens}
+    made_with |= {"precision": type(encoder.precision).__name__, "rows": len(order), "shard_rows": SHARD_ROWS}
+    if state.is_main_process:
+        start_shards(shards, made_with)
+    state.wait_for_everyone()
+    files = [shards / f"shard_{number:05d}.npy" for number in range(len(parts))]
+    mine = [number for number in range(len(parts)) if number % state.num_processes == state.process_index]
+    left = [number for number in mine if not files[number].is_file()]
+    if len(left) < len(mine):
+        logger.info("%d of %d shards are there from an earlier run.", len(mine) - len(left), len(mine))
+    n_rows = sum(len(parts[number]) for number in left)
+    with tqdm(total=n_rows, desc="Embedding", unit="row", disable=not state.is_main_process) as bar:
+        for number in left:
+            write_shard(files[number], plan, encoder, parts[number], batch_tokens, bar)
+    state.wait_for_everyone()
+    return list(zip(parts, files, strict=True))
+
+
+def start_shards(shards: Path, made_with: dict) -> None:
+    """Make the directory of shards; remove one that was made with something else."""
+    path = shards / "made_with.json"
+    if shards.is_dir() and not (path.is_file() and outputs.read_json(path) == made_with):
+        shutil.rmtree(shards)
+    if not path.is_file():
+        outputs.write_json(path, made_with)
+
+
+def write_shard(path: Path, plan: Plan, encoder: Encoder, rows: np.ndarray, batch_tokens: int, bar) -> None:
+    """Embed some examples and write their vectors."""
+    found = []
+    for batch in pack(plan.items.lengths[plan.item[rows]], batch_tokens):
+        chosen = rows[batch]
+        found.append(encoder.vectors([plan.items[item] for item in plan.item[chosen]], plan.spans[chosen]))
+        bar.update(len(chosen))
+    with outputs.atomic_writer(path, binary=True) as file:
+        np.save(file, np.concatenate(found))
+
+
+def assemble(shards: list[tuple[np.ndarray, Path]], n_rows: int, path: Path) -> int:
+    """Put the shards' vectors into one .npy file in the order of the examples; returns the number of dimensions.
+
+    The file is memory-mapped, so it never has to fit into memory.
+
+    Raises:
+        DataError: the disk is full, or a shard cannot be read.
+    """
+    n_dimensions = np.load(shards[0][1], mmap_mode="r").shape[1]
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, n_dimensions)}
+        with os.fdopen(handle, "wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            offset = file.tell()
+            for rows, _ in shards:  # written, not left sparse: a full disk is an error here and a crash in the map
+                file.write(bytes(4 * n_dimensions * len(rows)))
+        vectors = np.memmap(temporary, np.float32, "r+", offset, (n_rows, n_dimensions))
+        for rows, shard in shards:
+            vectors[rows] = np.load(shard)
+        vectors.flush()
+        os.chmod(temporary, 0o666 & ~outputs.current_umask())
+        os.replace(temporary, path)
+    except OSError as error:
+        raise DataError(outputs.unwritable(path, error)) from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return n_dimensions

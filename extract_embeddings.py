@@ -1,0 +1,173 @@
+"""Embed every example of a data set: the [CLS] vector beside the mean of its answer's token vectors.
+
+    python extract_embeddings.py --model_path ./trainer_output --output_dir ./embeddings_output
+
+Reads: a model directory of run.py (or any encoder) and the rows that it was trained on (or --dataset).
+Writes into --output_dir: embeddings.npy (float32, a row an example), embeddings_index.csv, embeddings_metadata.json
+and, last, manifest.json.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import helpers
+import outputs
+from errors import DataError, UsageError
+from helpers import DOC_STRIDE, MAX_LENGTH
+
+logger = logging.getLogger("extract_embeddings")
+
+MODEL_DIR, OUTPUT_DIR, SEED = "./trainer_output", "./embeddings_output", 42
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of extract_embeddings.py's options."""
+    parser = helpers.SentenceParser(
+        prog="extract_embeddings.py",
+        description="Embed every example: the [CLS] vector beside the mean of its answer's token vectors.",
+    )
+    add = parser.add_argument
+    text = f"model directory, hub name, or demo (default: {MODEL_DIR})"
+    add("--model_path", metavar="NAME", type=helpers.named, default=MODEL_DIR, help=text)
+    add(
+        "--output_dir",
+        metavar="DIR",
+        type=helpers.named,
+        default=OUTPUT_DIR,
+        help=f"where results are written (default: {OUTPUT_DIR})",
+    )
+    text = "extractive QA or natural language inference (default: what the model was trained for, else qa)"
+    add("--task", choices=("qa", "nli"), help=text)
+    text = "data set, named as for run.py (default: the rows the model was trained on)"
+    add("--dataset", metavar="NAME", type=helpers.named, help=text)
+    text = "split to embed (default: the rows the model was trained on, else train)"
+    add("--split", metavar="SPLIT", type=helpers.named, help=text)
+    add("--max_samples", metavar="N", type=helpers.positive, help="embed this many rows, drawn with --seed")
+    text = f"tokens in a window, special ones included (default: as trained, else {MAX_LENGTH} or the model's limit)"
+    add("--max_length", metavar="N", type=helpers.positive, help=text)
+    text = f"tokens that neighbouring windows share (qa; default: as trained, else {DOC_STRIDE} or a third of a window)"
+    add("--doc_stride", metavar="N", type=helpers.whole, help=text)
+    text = "tokens in a batch, padding included (default: 2048 on a CPU, 65536 on a GPU)"
+    add("--batch_tokens", metavar="N", type=helpers.positive, help=text)
+    add("--bf16", action="store_true", help="compute in bfloat16 (vectors are float32 all the same)")
+    add("--no_cuda", action="store_true", help="compute on the CPU")
+    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=f"seed of --max_samples (default: {SEED})")
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; a UsageError for everything that could not act."""
+    options = build_parser().parse_args(argv)
+    if options.task == "nli" and options.doc_stride is not None:
+        raise UsageError("--doc_stride is for --task qa: leave it out.")
+    if Path(options.output_dir).resolve() == Path(options.model_path).resolve():
+        raise UsageError(f"--output_dir {options.output_dir} is --model_path as well: choose another one.")
+    return options
+
+
+def settle_task(options: argparse.Namespace, manifest: dict) -> str:
+    """The task; a DataError where the model was trained for another one than asked for."""
+    trained = manifest.get("task")
+    if options.task and trained and options.task != trained:
+        raise DataError(f"--model_path {options.model_path} was trained for --task {trained}, not {options.task}.")
+    return options.task or trained or "qa"
+
+
+def load_rows(options: argparse.Namespace, manifest: dict, task: str):
+    """The examples to embed: the rows that the model was trained on, or all of a split.
+
+    Raises:
+        UsageError: the model says nothing of its data, and no --dataset is given.
+        DataError: the data set cannot be read or is not what the model was trained on.
+    """
+    from examples import described_rows, load_examples, open_described, sample_rows, trained_examples
+
+    if not options.dataset and "train" not in manifest.get("data", {}):
+        raise UsageError(f"--model_path {options.model_path} does not say what it was trained on: give --dataset.")
+    if options.dataset or options.split:
+        source = open_described(manifest | {"task": task}, options.dataset)
+        split = options.split or described_rows(manifest).get("split") or "train"
+        examples = load_examples(source, split, task)
+    else:
+        examples = trained_examples(manifest)
+    return sample_rows(examples, options.max_samples, options.seed)
+
+
+def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokenizer, task: str):
+    """(plan of what is embedded, resolved window lengths)."""
+    from encoder import plan_nli, plan_qa
+    from windows import NliPairs, QaWindows
+
+    limit = helpers.window_limit(config, tokenizer)
+    max_length = helpers.resolve_max_length(options.max_length or settings.get("max_length"), MAX_LENGTH, limit)
+    if task == "nli":
+        pairs = NliPairs(frame, tokenizer, max_length)
+        return plan_nli(pairs, frame, tokenizer, max_length), {"max_length": max_length}
+    stride = settings.get("doc_stride") if options.doc_stride is None else options.doc_stride
+    stride = min(DOC_STRIDE, max_length // 3) if stride is None else stride
+    windows = QaWindows(frame, tokenizer, max_length, stride)
+    return plan_qa(windows), {"max_length": max_length, "doc_stride": stride}
+
+
+def write_results(options: argparse.Namespace, examples, plan, metadata: dict, shards: list, manifest: dict) -> None:
+    """Put the shards together and write what belongs beside the vectors."""
+    import shutil
+
+    import pandas as pd
+
+    import embeddings
+    from encoder import SHARDS, assemble
+    from manifests import described, rows_fields
+
+    directory = Path(options.output_dir)
+    outputs.clear(directory, (embeddings.VECTORS, embeddings.INDEX, embeddings.METADATA))
+    n_dimensions = assemble(shards, len(examples.frame), directory / embeddings.VECTORS)
+    index = {"id": examples.frame["id"], "row": range(len(examples.frame)), "span_source": plan.source}
+    outputs.write_csv(directory / embeddings.INDEX, pd.DataFrame(index))
+    parts = {"cls": [0, n_dimensions // 2], "span": [n_dimensions // 2, n_dimensions]}
+    counts = pd.Series(plan.source).value_counts().to_dict()
+    sizes = {"n_rows": len(examples.frame), "n_dimensions": n_dimensions, "parts": parts, "span_sources": counts}
+    outputs.write_json(directory / embeddings.METADATA, sizes | metadata)
+    fields = {"script": "extract_embeddings.py", "task": metadata["task"], "seed": options.seed}
+    fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, **rows_fields(examples.frame)}
+    outputs.write_manifest(directory, fields | {"settings": metadata}, [Path(options.model_path)] if manifest else [])
+    shutil.rmtree(directory / SHARDS)
+    listed = ", ".join(f"{source} {count}" for source, count in counts.items())
+    print(f"{len(examples.frame)} rows, {n_dimensions} dimensions; spans: {listed}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Load, plan, embed, write."""
+    options = parse_arguments(argv)
+    directory = Path(options.output_dir)
+    outputs.refuse_foreign_directory(directory, "extract_embeddings.py")
+    path = helpers.model_path(options.model_path)
+    manifest = outputs.read_manifest(options.model_path)
+    task = settle_task(options, manifest)
+    from accelerate import PartialState
+
+    state = PartialState(cpu=options.no_cuda)
+    with state.main_process_first():
+        examples = load_rows(options, manifest, task)
+    from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, Encoder, embed
+    from windows import pair_template
+
+    config, tokenizer = helpers.load_config(path), helpers.load_tokenizer(path)
+    plan, lengths = make_plan(options, manifest.get("settings", {}), examples.frame, config, tokenizer, task)
+    cls_index = pair_template(tokenizer).cls_index
+    encoder = Encoder(helpers.load_encoder(path, config), tokenizer, bf16=options.bf16, cls_index=cls_index)
+    batch_tokens = options.batch_tokens or (CPU_BATCH_TOKENS if state.device.type == "cpu" else GPU_BATCH_TOKENS)
+    shards = embed(plan, encoder, batch_tokens, directory)
+    metadata = {"task": task, "model": options.model_path, "precision": "bfloat16" if options.bf16 else "float32"}
+    metadata |= {"pooling": "[CLS], then the mean of the span's tokens", "batch_tokens": batch_tokens, **lengths}
+    if state.is_main_process:
+        write_results(options, examples, plan, metadata, shards, manifest)
+        logger.info("Everything is in %s.", directory)
+    state.destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(helpers.run_script(main))

@@ -159,7 +159,7 @@ def texts_hash(frame: "pd.DataFrame") -> str:
     """SHA-256 over ids and texts of a canonical frame, whatever the order of its rows; NLI without the labels."""
     columns = ["id", "premise", "hypothesis"] if "premise" in frame else ["id", "question", "context", "answers"]
     digest = hashlib.sha256()
-    for row in sorted(json.dumps(json_ready(list(row))) for row in frame[columns].itertuples(index=False, name=None)):
+    for row in sorted(json.dumps(row, default=int) for row in frame[columns].itertuples(index=False, name=None)):
         digest.update(row.encode())
     return digest.hexdigest()
 

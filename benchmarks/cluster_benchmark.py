@@ -4,7 +4,7 @@
 
 Rows are a mixture of 40 Gaussian clusters with 20% uniform noise in 50 dimensions. For each size the first algorithm
 is the yardstick of the ratios and of the agreement (adjusted Rand index over all rows, noise as a cluster of its own).
-Times are those of the spanning tree and the cut, after the imports; the column "start" has the imports and, on 500 rows,
+Times are those of the tree and the cut, after the imports; the column "start" has the imports and, on 500 rows,
 the compiling. Memory is the peak of the whole process. A run that needs more than --limit seconds is left out, and so
 are the larger sizes of that algorithm.
 """

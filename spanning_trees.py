@@ -31,6 +31,8 @@ FAST_DIMENSIONS = 30
 # Parts of a neighbours' graph of at least this many rows are linked with each other directly.
 LEAST_PART = 15
 BLOCK_PAIRS = 20_000_000
+# So many float32 distances stay in a processor's cache.
+CACHED_PAIRS = 1_000_000
 
 
 def chosen_algorithm(asked: str, n_rows: int) -> tuple[str, str]:
@@ -169,17 +171,19 @@ def shortest_between(points: np.ndarray, core: np.ndarray, starts: np.ndarray) -
     shortest = np.zeros((n_parts, n_parts), dtype=np.float32)
     nearest = np.zeros((n_parts, n_parts), dtype=np.int64)
     squares, core = (points**2).sum(axis=1), core**2
+    ones = np.ones_like(squares)
+    # The product of these two holds the squared distances themselves.
+    left, right = np.column_stack([points, squares, ones]), np.column_stack([-2 * points, ones, squares]).T.copy()
     for part in range(n_parts - 1):
         begin, end = starts[part], starts[part + 1]
         shortest[part, part + 1 :] = np.inf
-        step = max(1, BLOCK_PAIRS // (starts[-1] - end))
+        step = max(16, CACHED_PAIRS // (starts[-1] - end))
         for first in range(begin, end, step):
             last = min(first + step, end)
-            distances = points[first:last] @ (-2 * points[end:].T)
-            distances += squares[first:last, None] + squares[end:]
-            np.maximum(distances, core[first:last, None], out=distances)
+            distances = left[first:last] @ right[:, end:]
             np.maximum(distances, core[end:], out=distances)
             least = np.minimum.reduceat(distances, starts[part + 1 : -1] - end, axis=1)
+            least = np.maximum(least, core[first:last, None])
             places = least.argmin(axis=0)
             found = least[places, np.arange(least.shape[1])]
             better = found < shortest[part, part + 1 :]

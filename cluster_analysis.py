@@ -262,6 +262,7 @@ def sample_records(options: argparse.Namespace, assignments, statistics, points,
     probabilities = assignments["cluster_probability"].to_numpy()
 
     def records(number: int) -> dict:
+        """The members of one cluster that are shown, by kind."""
         found = shown_members(points, labels, probabilities, number, N_SHOWN, options.seed)
         return {
             kind: [

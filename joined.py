@@ -35,6 +35,7 @@ CLUSTER_COLUMNS = {"dim1": "x", "dim2": "y"}
 # What is kept of a line of eval_predictions.jsonl, and the text that shows that its id means the same example.
 PREDICTION_COLUMNS = {"qa": ("predicted_answer", "predicted_score", "em", "f1"), "nli": ("predicted_label",)}
 PREDICTION_TEXT = {"qa": "question", "nli": "hypothesis"}
+NUMERIC_PREDICTIONS = {"predicted_score", "em", "f1"}
 PREDICTION_MEANS = ("em", "f1", "predicted_correct")
 
 
@@ -148,6 +149,10 @@ def prediction_fields(path: Path, number: int, line: str, wanted: Sequence[str])
         record = json.loads(line)
         if not isinstance(record["id"], str):
             raise TypeError("the id is no text")
+        for name in wanted:
+            numeric = name in NUMERIC_PREDICTIONS
+            if not isinstance(record[name], (int, float, type(None)) if numeric else (str, type(None))):
+                raise TypeError(f"{name} is {record[name]!r}, which is no {'number' if numeric else 'text'}")
         return [record[name] for name in wanted]
     except (ValueError, KeyError, TypeError) as error:
         what = f"not a prediction with {', '.join(wanted)} ({type(error).__name__}: {error})"

@@ -413,6 +413,9 @@ def test_predictions_of_other_texts_are_refused(analyze, base):
     assert_refused(analyze(*sides(base), "--predictions", path), 1, "1 of 120 ids", "another question", "0007")
 
 
+GOOD_LINE = '{"id": "0001", "predicted_answer": "a", "predicted_score": 1, "em": 0, "f1": 0.5, "question": "q"}\n'
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [
@@ -420,6 +423,8 @@ def test_predictions_of_other_texts_are_refused(analyze, base):
         ('{"id": "0001", "nbest": []}\n', "KeyError: 'predicted_answer'"),
         ('{"id": 1}\n', "the id is no text"),
         ("[]\n", "line 1: not a prediction"),
+        (GOOD_LINE.replace("0.5", '"abc"'), "f1 is 'abc', which is no number"),
+        (GOOD_LINE.replace('"a"', '["a"]'), "predicted_answer is ['a'], which is no text"),
         ("", "hold 0 of the 120 ids"),
     ],
 )

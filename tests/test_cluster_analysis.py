@@ -122,7 +122,7 @@ def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, 
     np.testing.assert_allclose(found.statistics["mean_probability"], members.mean(), rtol=1e-9)
     assert (found.assignments.loc[found.assignments["cluster"] < 0, "cluster_probability"] == 0).all()
     assert found.statistics["words"].str.count(", ").eq(2).all()
-    for name in ("algorithm", "algorithm_reason", "variance_explained", "relative_dbcv", "stability", "scan"):
+    for name in ("algorithm", "algorithm_reason", "variance_explained", "dbcv", "stability", "scan"):
         assert found.metadata[name] is not None
     assert found.metadata["noise_share"] == (found.assignments["cluster"] == -1).mean()
     assert len(found.metadata["stability_values"]) == 2
@@ -214,8 +214,40 @@ def test_all_noise_is_said_and_written(analyze, demo, tmp_path, blank_pictures):
     found = cluster_files.read_clusters(tmp_path / "out")
     assert set(found.assignments["cluster"]) == {-1}
     assert len(found.statistics) == 0
-    assert (found.metadata["relative_dbcv"], found.metadata["mean_probability"]) == (None, None)
+    assert (found.metadata["dbcv"], found.metadata["mean_probability"]) == (None, None)
     assert len(json.loads((tmp_path / "out" / cluster_files.SAMPLES).read_text())["noise_samples"]) == 5
+
+
+def test_small_clusters_are_stable_when_they_are_plain(analyze, demo, tmp_path, blank_pictures):
+    """Clusters hardly larger than --min_cluster_size: a resample of 63% of the rows has smaller ones."""
+    generator = np.random.default_rng(0)
+    centres = generator.normal(size=(20, 16)) * 5
+    vectors = np.repeat(centres, 20, axis=0) + generator.normal(size=(400, 16)) * 0.05
+    source = write_embeddings(tmp_path / "embeddings", demo.iloc[:400], vectors)
+    extra = ("--reduction_dim", 16, "--stability", 4)
+    code, _, err = analyze("--embedding_dir", source, "--output_dir", tmp_path / "out", *extra)
+    assert code == 0, err
+    metadata = cluster_files.read_clusters(tmp_path / "out").metadata
+    assert metadata["n_clusters"] == 20
+    assert metadata["stability"] > 0.8  # 0.2 with sizes that do not shrink with the resample
+
+
+def test_figures_speak_of_all_rows_those_assigned_afterwards_too(analyze, planted, tmp_path, blank_pictures):
+    argv = ("--embedding_dir", planted[0], "--output_dir", tmp_path / "out", "--max_samples", 500)
+    assert analyze(*argv)[0] == 0
+    found = cluster_files.read_clusters(tmp_path / "out")
+    members = found.assignments[found.assignments["cluster"] >= 0]
+    assert found.metadata["noise_share"] == pytest.approx(1 - len(members) / len(found.assignments))
+    assert found.metadata["mean_probability"] == pytest.approx(members["cluster_probability"].mean(), abs=1e-12)
+
+
+def test_sizes_that_cannot_act_are_refused(analyze, demo, tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(60, 8))
+    source = write_embeddings(tmp_path / "embeddings", demo.iloc[:60], vectors)
+    argv = ("--embedding_dir", source, "--output_dir", tmp_path / "out", "--reduction_dim", 5)
+    code, _, err = analyze(*argv, "--min_samples", 150, "--min_cluster_size", 5)
+    assert (code, "--min_samples 150 neighbours need more than the 60 rows" in err) == (1, True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_one_cluster_is_said(analyze, demo, tmp_path, blank_pictures):

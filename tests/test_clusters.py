@@ -186,11 +186,20 @@ def test_shown_members_are_central_uncertain_and_random_and_none_twice():
     } == {"random": [5, 6]}
 
 
-def test_validity_equals_hdbscans_relative_validity(planted):
-    model = HDBSCAN(15, gen_min_span_tree=True, approx_min_span_tree=False).fit(planted[0])
-    edges = model.minimum_spanning_tree_.to_numpy()
-    assert quality.relative_validity(edges, model.labels_) == pytest.approx(model.relative_validity_, rel=1e-9)
-    assert quality.relative_validity(edges, np.zeros(2_000, dtype=int)) is None
+def test_validity_tells_good_clusters_from_bad_ones():
+    """Two tight groups far apart; the right labels, shuffled ones, some noise, one group, and another order."""
+    generator = np.random.default_rng(0)
+    truth = np.repeat([0, 1], 60)
+    points = generator.normal(size=(120, 3)) * 0.1 + truth[:, None] * 5.0
+    right = quality.density_validity(points, truth, 0)
+    assert right > 0.9
+    assert quality.density_validity(points, generator.permutation(truth), 0) < 0
+    partly = np.where(np.arange(120) % 4 == 0, -1, truth)
+    assert 0.5 < quality.density_validity(points, partly, 0) < right
+    assert quality.density_validity(points, np.zeros(120, dtype=int), 0) is None
+    assert quality.density_validity(points, np.where(np.arange(120) < 2, 1, 0), 0) is None  # two rows are no cluster
+    order = generator.permutation(120)
+    assert quality.density_validity(points[order], truth[order], 0) == pytest.approx(right, abs=0.02)
 
 
 def test_stability_equals_an_independent_computation():

@@ -106,7 +106,7 @@ def test_the_readme_installs_the_same_packages_without_uv():
 def readme_commands() -> list[tuple[str, list[str]]]:
     """(script, arguments) of the README's indented commands."""
     lines = [line.strip() for line in README.splitlines() if line.startswith("    ")]
-    words = [shlex.split(line) for line in lines if re.match(r"(uv run|python|torchrun) .*\.py", line)]
+    words = [shlex.split(line) for line in lines if re.match(r"(uv run|python|torchrun)( --\S+ \d+)? \w+\.py", line)]
     places = [next(place for place, word in enumerate(line) if word.endswith(".py")) for line in words]
     return [(line[place].removesuffix(".py"), line[place + 1 :]) for line, place in zip(words, places, strict=True)]
 

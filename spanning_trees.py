@@ -22,8 +22,8 @@ from cluster_files import NOISE
 
 # Up to this many rows hdbscan's own tree costs seconds; above, that over exact neighbours is several times faster.
 FEW_ROWS = 5_000
-# Above this many rows exact neighbours, whose time grows with the square, cost more than approximate ones.
-MANY_ROWS = 50_000
+# Up to this many rows exact neighbours were the fastest when measured; their time grows with the square.
+MANY_ROWS = 100_000
 # From this many dimensions on a tree of boxes prunes nothing, and Prim's algorithm beats Boruvka's.
 MANY_DIMENSIONS = 16
 # From here on fast_hdbscan turns to approximate neighbours.
@@ -44,9 +44,9 @@ def chosen_algorithm(asked: str, n_rows: int) -> tuple[str, str]:
     if n_rows <= MANY_ROWS:
         return "neighbour_graph", f"exact neighbours are fastest from {FEW_ROWS:,} to {MANY_ROWS:,} rows"
     if importlib.util.find_spec("fast_hdbscan") is None:
-        why = f"fast_hdbscan, which is faster above {MANY_ROWS:,} rows, is not installed (extra: fast)"
+        why = f"fast_hdbscan, whose time grows more slowly above {MANY_ROWS:,} rows, is not installed (extra: fast)"
         return "neighbour_graph", why
-    return "fast_hdbscan", f"approximate neighbours are fastest above {MANY_ROWS:,} rows"
+    return "fast_hdbscan", f"above {MANY_ROWS:,} rows the time of approximate neighbours grows more slowly"
 
 
 def spanning_tree(points: np.ndarray, min_samples: int, algorithm: str, seed: int) -> np.ndarray:

@@ -236,6 +236,7 @@ def assignment_table(options: argparse.Namespace, ids: Sequence[str], chosen, re
     import numpy as np
     import pandas as pd
 
+    from cluster_files import ASSIGNED
     from clusters import flat_coordinates
 
     n_chosen = len(chosen)
@@ -243,7 +244,7 @@ def assignment_table(options: argparse.Namespace, ids: Sequence[str], chosen, re
     table["cluster_probability"] = probabilities
     flat = flat_coordinates(points[:n_chosen], points[n_chosen:], options.visualization_method, options.seed)
     table[["dim1", "dim2"]] = flat
-    table["assigned"] = np.repeat(["clustered", "approximate"], [n_chosen, len(rest)])
+    table["assigned"] = np.repeat(ASSIGNED, [n_chosen, len(rest)])
     places = sorted(range(len(table)), key=table["id"].tolist().__getitem__)
     return table.iloc[places].reset_index(drop=True), places
 

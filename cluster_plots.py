@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from cluster_files import NOISE
+from plots import BOX_NOTE, BOX_STYLE, SMALL
 
 # Okabe-Ito without black and grey, which are the names and the noise. Neighbours on the map get different ones.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800")
@@ -22,7 +23,6 @@ MAX_POINTS = 30_000
 MAX_NAMED = 15
 # More clusters than this are not listed one by one.
 MAX_LISTED = 60
-SMALL = 9
 
 
 def cluster_map(assignments: pd.DataFrame, statistics: pd.DataFrame, *, title: str) -> Figure:
@@ -208,15 +208,12 @@ def probability_distributions(assignments: pd.DataFrame, statistics: pd.DataFram
         positions=range(len(shown)),
         orientation="horizontal",
         widths=0.65,
-        whis=(5, 95),
-        showfliers=False,
-        patch_artist=True,
         boxprops={"facecolor": "#9ECAE1"},
-        medianprops={"color": "black", "linewidth": 2},
+        **BOX_STYLE,
     )
     name_rows(axes, shown)
     axes.set(xlim=(-0.02, 1.02), xlabel="membership probability")
-    axes.set_title("box: middle half; line: median; whiskers: 5th to 95th percentile", loc="left", fontsize=SMALL)
+    axes.set_title(BOX_NOTE, loc="left", fontsize=SMALL)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 

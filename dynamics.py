@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 REGIONS = ("easy", "ambiguous", "hard")
-REGION_METHODS = ("thirds", "median")
 AMBIGUOUS_FRACTION = 1 / 3
 CONFIDENCE_THRESHOLD = 0.5
 LEAST_AMBIGUOUS_VARIABILITY = 0.1

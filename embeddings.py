@@ -12,7 +12,6 @@ from errors import DataError
 VECTORS = "embeddings.npy"
 INDEX = "embeddings_index.csv"
 METADATA = "embeddings_metadata.json"
-SPAN_SOURCES = ("answer", "no_answer", "not_in_any_window", "hypothesis")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Embeddings:
     Attributes:
         vectors: float32 [n_rows, n_dimensions], memory-mapped and read-only.
         ids: of the rows, in the order of `vectors`.
-        span_source: where each row's second half comes from, one of SPAN_SOURCES.
+        span_source: where each row's second half comes from: answer, no_answer, not_in_any_window or hypothesis.
         metadata: model, task, sizes, precision, window lengths.
         manifest: of the directory; `manifest["data"]["rows"]` describes the rows.
     """

@@ -16,14 +16,13 @@ from tqdm import tqdm
 
 import outputs
 from errors import DataError
-from windows import TOKENIZE_BATCH, NliPairs, PadCollator, QaWindows, pair_template
+from windows import MODEL_INPUTS, TOKENIZE_BATCH, NliPairs, PadCollator, QaWindows, pair_template
 
 logger = logging.getLogger(__name__)
 
 SHARD_ROWS = 4096
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
 SHARDS = "unfinished_shards"
-MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +34,7 @@ class Plan:
         item: the item of each example, int [n].
         spans: first and last token of the span in that item, both inclusive, int [n, 2]; the classifier token twice
             where there is no span.
-        source: where the span comes from, str [n], one of embeddings.SPAN_SOURCES.
+        source: where the span comes from, str [n], as in embeddings.Embeddings.
     """
 
     items: QaWindows | NliPairs

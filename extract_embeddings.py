@@ -106,8 +106,8 @@ def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokeni
     if task == "nli":
         pairs = NliPairs(frame, tokenizer, max_length)
         return plan_nli(pairs, frame, tokenizer, max_length), {"max_length": max_length}
-    stride = settings.get("doc_stride") if options.doc_stride is None else options.doc_stride
-    stride = min(DOC_STRIDE, max_length // 3) if stride is None else stride
+    asked = settings.get("doc_stride") if options.doc_stride is None else options.doc_stride
+    stride = helpers.resolve_doc_stride(asked, max_length)
     windows = QaWindows(frame, tokenizer, max_length, stride)
     return plan_qa(windows), {"max_length": max_length, "doc_stride": stride}
 

@@ -6,7 +6,7 @@ import logging
 import outputs
 from errors import UsageError
 from evaluation import NliEvaluation, QaEvaluation
-from helpers import DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD
+from helpers import N_BEST_SIZE, NULL_SCORE_THRESHOLD, resolve_doc_stride
 from windows import NliPairs, QaWindows
 
 logger = logging.getLogger(__name__)
@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
     """(windows by purpose, evaluation or None, resolved settings) for QA; `data` as from `load_data`."""
-    doc_stride = min(DOC_STRIDE, max_length // 3) if options.doc_stride is None else options.doc_stride
+    doc_stride = resolve_doc_stride(options.doc_stride, max_length)
     windows = {
         purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations)
         for purpose, part in data.items()

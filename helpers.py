@@ -276,6 +276,11 @@ def window_limit(config, tokenizer) -> int:
     return min(positions, tokenizer.model_max_length)
 
 
+def resolve_doc_stride(asked: int | None, max_length: int) -> int:
+    """The tokens that neighbouring windows share: what was asked for, else the default or a third of a window."""
+    return min(DOC_STRIDE, max_length // 3) if asked is None else asked
+
+
 def resolve_max_length(asked: int | None, default: int, limit: int) -> int:
     """The window length in tokens: what was asked for, else the default or, if smaller, the model's limit.
 

@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from cluster_files import NOISE
 from dynamics import REGIONS
-from plots import MAX_POINTS, NEUTRAL, REGION_COLOURS, REGION_NAMES, SMALL
+from plots import BOX_NOTE, BOX_STYLE, MAX_POINTS, NEUTRAL, REGION_COLOURS, REGION_NAMES, SMALL
 
 # More rows than this cannot be read on one page.
 MAX_CLUSTERS = 20
@@ -124,10 +124,7 @@ def metrics_by_cluster_boxplot(tracked: pd.DataFrame) -> Figure:
             positions=range(len(clusters)),
             orientation="horizontal",
             widths=0.6,
-            whis=(5, 95),
-            showfliers=False,
-            patch_artist=True,
-            medianprops={"color": "black", "linewidth": 2},
+            **BOX_STYLE,
         )
         for box, cluster in zip(drawn["boxes"], clusters, strict=True):
             box.set(facecolor=UNTRACKED_COLOUR if cluster == NOISE else "#9CC3DE")
@@ -138,7 +135,7 @@ def metrics_by_cluster_boxplot(tracked: pd.DataFrame) -> Figure:
     panels[0].invert_yaxis()
     note = _chosen_note(tracked, sum(cluster != NOISE for cluster in clusters))
     figure.suptitle(
-        f"{note}\nbox: middle half; line: median; whiskers: 5th to 95th percentile; dotted: median of all examples",
+        f"{note}\n{BOX_NOTE}; dotted: median of all examples",
         fontsize=SMALL,
     )
     return figure

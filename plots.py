@@ -26,6 +26,9 @@ MAX_JITTERED = 5_000
 MAX_EXACT_EPOCHS = 5
 MAX_NAME_LENGTH = 30
 SMALL = 9
+BOX_STYLE = {"whis": (5, 95), "showfliers": False, "patch_artist": True}
+BOX_STYLE |= {"medianprops": {"color": "black", "linewidth": 2}}
+BOX_NOTE = "box: middle half; line: median; whiskers: 5th to 95th percentile"
 
 REGION_NAMES = dict(zip(REGIONS, ("easy-to-learn", "ambiguous", "hard-to-learn"), strict=True))
 # Okabe-Ito colours whose lightness differs too, so that they can be told apart in grey.
@@ -257,17 +260,14 @@ def confidence_vs_correctness(frame: pd.DataFrame) -> Figure:
         groups,
         positions=range(len(labels)),
         widths=0.45,
-        whis=(5, 95),
-        showfliers=False,
-        patch_artist=True,
-        medianprops={"color": "black", "linewidth": 2},
+        **BOX_STYLE,
     )
     for box, colour in zip(drawn["boxes"], colours, strict=True):
         box.set(facecolor=0.4 * colour + 0.6, alpha=0.8)
     ticks = [f"{label}\nn = {len(values):,}" for label, values in zip(labels, groups, strict=True)]
     axes.set_xticks(range(len(labels)), ticks)
     axes.set(ylim=(-0.02, 1.02), xlabel="correctness (share of epochs)", ylabel="confidence")
-    axes.set_title("box: middle half; line: median; whiskers: 5th to 95th percentile", loc="left", fontsize=SMALL)
+    axes.set_title(BOX_NOTE, loc="left", fontsize=SMALL)
     return figure
 
 

@@ -4,7 +4,7 @@ import dataclasses
 import json
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -121,11 +121,15 @@ def write_epoch(path: Path, number: int, ids: Sequence[str], epoch: dict[str, np
     columns = {name: shortest(values[rows]) for name, values in epoch.items()}
     columns["correct"] = [bool(value) for value in columns["correct"]]
     columns |= {name: counts[name][rows].tolist() for name in COUNTS}
-    names = ["id", "epoch", *columns]
+    columns = {"id": [ids[row] for row in rows], "epoch": [number] * len(rows)} | columns
+    write_records(path, (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)))
+
+
+def write_records(path: Path, records: Iterable[dict]) -> None:
+    """Write a JSON list with a record a line, without holding more than one of them as text."""
     with outputs.atomic_writer(path) as file:
         file.write("[")
-        for position, values in enumerate(zip(*columns.values(), strict=True)):
-            record = dict(zip(names, (ids[rows[position]], number, *values), strict=True))
+        for position, record in enumerate(records):
             file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False, allow_nan=False))
         file.write("\n]\n")
 
@@ -164,16 +168,13 @@ def write_metrics(directory: Path, metrics: pd.DataFrame, probs: np.ndarray, cor
     """
     outputs.write_csv(directory / METRICS_CSV, metrics)
     by_epoch = zip(*map(shortest, probs), strict=True)
-    flags = zip(*map(shortest, correct), strict=True)
+    flags = (
+        [None if value is None else bool(value) for value in row] for row in zip(*map(shortest, correct), strict=True)
+    )
     names = [*metrics.columns, "gold_probs", "correct"]
     rows = zip(metrics.itertuples(index=False, name=None), by_epoch, flags, strict=True)
-    with outputs.atomic_writer(directory / METRICS_JSON) as file:
-        file.write("[")
-        for position, (values, gold_probs, right) in enumerate(rows):
-            right = [None if value is None else bool(value) for value in right]
-            record = dict(zip(names, (*values, gold_probs, right), strict=True))
-            file.write(("," if position else "") + "\n" + json.dumps(record, ensure_ascii=False, allow_nan=False))
-        file.write("\n]\n")
+    records = (dict(zip(names, (*values, probs, right), strict=True)) for values, probs, right in rows)
+    write_records(directory / METRICS_JSON, records)
 
 
 @dataclasses.dataclass(frozen=True)

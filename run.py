@@ -244,7 +244,7 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
     """The recorder of training dynamics, None without --enable_cartography.
 
     Raises:
-        DataError: the checkpoint to resume from has the recording of another run, or none.
+        DataError: there is one label only.
     """
     if not options.enable_cartography:
         return None
@@ -259,11 +259,7 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
     identity = {f"--{name}": getattr(training_args, name) for name in names}
     identity |= {"--model": options.model, "rows in a step": rows}
     directory, ids = cartography_dir(options), data["train"].frame["id"]
-    recorder = CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
-    checkpoint = outputs.checkpoint_to_resume(Path(training_args.output_dir), training_args.resume_from_checkpoint)
-    if checkpoint is not None:
-        recorder.resume_from(checkpoint)
-    return recorder
+    return CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
 
 
 def refuse_earlier_recording(options: argparse.Namespace, training_args) -> None:
@@ -385,6 +381,8 @@ def main(argv: Sequence[str]) -> None:
     data = load_data(options, training_args)
     refuse_trained_rows(options, data)
     trainer, settings, features = build_trainer(options, training_args, data, path)
+    if trainer.recorder is not None and checkpoint is not None:
+        trainer.recorder.resume_from(checkpoint)
     list_problems(options, training_args, data, features)
     if options.overwrite_output_dir and helpers.is_first_process():
         outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)

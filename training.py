@@ -12,11 +12,11 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from spans import span_logits
+from windows import MODEL_INPUTS
 
 logger = logging.getLogger(__name__)
 
 QUIET = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time", "epoch"}
-MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
 class ExampleTrainer(Trainer):

@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 NEUTRAL_QUESTION = "What does the text say?"
 TOKENIZE_BATCH = 1000
+MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 NOT_FOUND = -1
 
 

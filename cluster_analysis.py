@@ -184,7 +184,7 @@ def mean_of(values) -> float | None:
 
 
 def cluster(options: argparse.Namespace, vectors, chosen, rest):
-    """Reduce, cluster, predict the rest: (points, labels, probabilities, persistence, metadata).
+    """Reduce, cluster, predict the rest: (points, coordinates, labels, probabilities, persistence, metadata).
 
     Args:
         vectors: float32 [n_rows, n_columns], in any order.
@@ -194,7 +194,7 @@ def cluster(options: argparse.Namespace, vectors, chosen, rest):
 
     import clusters
     from cluster_quality import noise_share
-    from spanning_trees import chosen_algorithm, spanning_tree
+    from spanning_trees import chosen_algorithm, nearest_neighbours, spanning_tree
 
     points, reduction = clusters.reduce_rows(
         vectors[chosen],
@@ -208,7 +208,9 @@ def cluster(options: argparse.Namespace, vectors, chosen, rest):
         logger.info("PCA to %d dimensions keeps %.1f%% of the variance.", points.shape[1], 100 * variance)
     algorithm, why = chosen_algorithm(options.algorithm, len(points))
     logger.info("Clustering %d rows of %d dimensions with %s: %s.", *points.shape, algorithm, why)
-    edges = spanning_tree(points, options.min_samples, algorithm, options.seed)
+    # fast_hdbscan is for rows so many that a search of all pairs takes too long.
+    neighbours = None if algorithm == "fast_hdbscan" else nearest_neighbours(points, options.min_samples)
+    edges = spanning_tree(points, options.min_samples, algorithm, options.seed, neighbours)
     clustering = cut(options, edges, options.min_cluster_size)
     metadata = {
         "algorithm": algorithm,
@@ -221,30 +223,28 @@ def cluster(options: argparse.Namespace, vectors, chosen, rest):
         "n_clusters": clustering.n_clusters,
     } | measure(options, points, edges, clustering, algorithm)
     labels, probabilities = clustering.labels, clustering.probabilities
+    others = reduction(vectors, rest) if len(rest) else points[:0]
+    flat = clusters.flat_coordinates(points, others, options.visualization_method, options.seed, neighbours)
     if len(rest):
         sizes = {"min_samples": options.min_samples, "min_cluster_size": options.min_cluster_size}
-        others = reduction(vectors, rest)
         more = clusters.predict_rows(clustering, points, others, **sizes)
         points = np.concatenate([points, others])
         labels, probabilities = np.concatenate([labels, more[0]]), np.concatenate([probabilities, more[1]])
     metadata |= {"noise_share": noise_share(labels), "mean_probability": mean_of(probabilities[labels >= 0])}
-    return points, labels, probabilities, clustering.persistence, metadata
+    return points, flat, labels, probabilities, clustering.persistence, metadata
 
 
-def assignment_table(options: argparse.Namespace, ids: Sequence[str], chosen, rest, points, labels, probabilities):
-    """The content of cluster_assignments.csv in the order of the ids, and the place of each of its rows in `points`."""
+def assignment_table(ids: Sequence[str], chosen, rest, flat, labels, probabilities):
+    """The content of cluster_assignments.csv in the order of the ids, and the place of each of its rows in `flat`."""
     import numpy as np
     import pandas as pd
 
     from cluster_files import ASSIGNED
-    from clusters import flat_coordinates
 
-    n_chosen = len(chosen)
     table = pd.DataFrame({"id": [ids[row] for row in np.concatenate([chosen, rest])], "cluster": labels})
     table["cluster_probability"] = probabilities
-    flat = flat_coordinates(points[:n_chosen], points[n_chosen:], options.visualization_method, options.seed)
     table[["dim1", "dim2"]] = flat
-    table["assigned"] = np.repeat(ASSIGNED, [n_chosen, len(rest)])
+    table["assigned"] = np.repeat(ASSIGNED, [len(chosen), len(rest)])
     places = sorted(range(len(table)), key=table["id"].tolist().__getitem__)
     return table.iloc[places].reset_index(drop=True), places
 
@@ -355,13 +355,13 @@ def main(argv: Sequence[str]) -> None:
 
     examples = find_examples(embedded.manifest, sorted(embedded.ids), options.dataset, options.split)
     chosen, rest = chosen_rows(options, embedded.ids)
-    points, labels, probabilities, persistence, metadata = cluster(options, embedded.vectors, chosen, rest)
+    points, flat, labels, probabilities, persistence, metadata = cluster(options, embedded.vectors, chosen, rest)
     import cluster_files as files
     from cluster_words import cluster_words
     from clusters import numbered_by_size
 
     labels, persistence = numbered_by_size(labels, persistence)
-    assignments, places = assignment_table(options, embedded.ids, chosen, rest, points, labels, probabilities)
+    assignments, places = assignment_table(embedded.ids, chosen, rest, flat, labels, probabilities)
     texts = examples.frame["question" if "question" in examples.frame else "hypothesis"].tolist()
     words = cluster_words(texts, assignments["cluster"].to_numpy())
     statistics = statistics_table(assignments, persistence, words)

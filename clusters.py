@@ -18,6 +18,7 @@ from cluster_files import NOISE
 from spanning_trees import Clustering
 
 BLOCK_ROWS = 65_536
+MAP_NEIGHBOURS = 15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +72,9 @@ def reduce_rows(
     return (normalize(points) if cosine else points), Reduction(scaler, reducer, cosine, variance)
 
 
-def umap_model(n_rows: int, n_dimensions: int, seed: int, *, n_neighbours: int = 15, min_dist: float = 0.1, **options):
+def umap_model(
+    n_rows: int, n_dimensions: int, seed: int, *, n_neighbours: int = MAP_NEIGHBOURS, min_dist: float = 0.1, **options
+):
     """An unfitted UMAP that gives the same coordinates for the same rows: seeded, on one thread, started from PCA."""
     from umap import UMAP
 
@@ -86,37 +89,35 @@ def umap_model(n_rows: int, n_dimensions: int, seed: int, *, n_neighbours: int =
     )
 
 
-def flat_coordinates(points: np.ndarray, rest: np.ndarray, method: str, seed: int) -> np.ndarray:
+def flat_coordinates(points: np.ndarray, rest: np.ndarray, method: str, seed: int, neighbours) -> np.ndarray:
     """Two coordinates of every row for a picture, float64 [n_points + n_rest, 2]; NaN with the method "none".
 
     Args:
         points: the clustered rows, float64 [n_points, n_dimensions].
         rest: further rows, placed by what was learnt from `points`; may be empty.
         method: "umap" (seeded), "pca" or "none".
+        neighbours: of `nearest_neighbours(points, ...)`, for "umap" to start from; with None, or with further rows,
+            it searches by itself, approximately.
     """
     if method == "none":
         return np.full((len(points) + len(rest), 2), np.nan)
     if method == "pca":
         model = PCA(2, svd_solver="covariance_eigh").fit(points)
         return model.transform(np.concatenate([points, rest]))
-    if len(rest):  # placing further rows needs UMAP's own search, which takes longer to compile than to run
-        model = umap_model(len(points), 2, seed)
-        placed = model.fit_transform(points)
-        return np.concatenate([placed, model.transform(rest)]).astype(np.float64)
-    model = umap_model(len(points), 2, seed, precomputed_knn=exact_neighbours(points, 15))
-    return model.fit_transform(points).astype(np.float64)
+    known = {}
+    if neighbours is not None and not len(rest):  # its own search takes longer to compile than to run
+        known["precomputed_knn"] = with_itself(*neighbours, MAP_NEIGHBOURS)
+    model = umap_model(len(points), 2, seed, **known)
+    placed = model.fit_transform(points)
+    placed = np.concatenate([placed, model.transform(rest)]) if len(rest) else placed
+    return placed.astype(np.float64)
 
 
-def exact_neighbours(points: np.ndarray, n_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
-    """The nearest neighbours of every row, itself first, as UMAP takes them: indices and float32 distances.
-
-    [n_rows, n] each, with n = `n_neighbours` or one less than the rows, by blocked matrix products.
-    """
-    n_others = min(n_neighbours, len(points) - 1) - 1
-    distances, indices = NearestNeighbors(algorithm="brute").fit(points).kneighbors(n_neighbors=n_others)
-    itself = np.arange(len(points))[:, None]
-    distances = np.concatenate([np.zeros_like(distances[:, :1]), distances], axis=1)
-    return np.concatenate([itself, indices], axis=1), distances.astype(np.float32)
+def with_itself(distances: np.ndarray, rows: np.ndarray, n_neighbours: int) -> tuple[np.ndarray, np.ndarray]:
+    """Nearest neighbours as UMAP takes them: each row itself first, row numbers and then float32 distances."""
+    rows = np.column_stack([np.arange(len(rows)), rows])[:, :n_neighbours]
+    distances = np.column_stack([np.zeros(len(distances)), distances])[:, :n_neighbours]
+    return rows, distances.astype(np.float32)
 
 
 class _ExactNeighbours:

@@ -28,7 +28,7 @@ MANY_ROWS = 100_000
 MANY_DIMENSIONS = 16
 # From here on fast_hdbscan turns to approximate neighbours.
 FAST_DIMENSIONS = 30
-# Parts of a neighbours' graph of at least this many rows are linked with each other directly.
+# Neighbours in a graph of neighbours; its parts of at least as many rows are linked with each other directly.
 LEAST_PART = 15
 BLOCK_PAIRS = 20_000_000
 # So many float32 distances stay in a processor's cache.
@@ -49,7 +49,18 @@ def chosen_algorithm(asked: str, n_rows: int) -> tuple[str, str]:
     return "fast_hdbscan", f"above {MANY_ROWS:,} rows the time of approximate neighbours grows more slowly"
 
 
-def spanning_tree(points: np.ndarray, min_samples: int, algorithm: str, seed: int) -> np.ndarray:
+def nearest_neighbours(points: np.ndarray, min_samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """The exact nearest other rows of every row, by blocked matrix products, as many as "neighbour_graph" looks at.
+
+    Returns:
+        distances, float64 [n_rows, n], rising in each row, and row numbers, int64 [n_rows, n]; n is 3 x `min_samples`
+        but at least 15, or all other rows where there are fewer.
+    """
+    n_neighbours = min(max(3 * min_samples, LEAST_PART), len(points) - 1)
+    return NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(points).kneighbors()
+
+
+def spanning_tree(points: np.ndarray, min_samples: int, algorithm: str, seed: int, neighbours=None) -> np.ndarray:
     """The minimum spanning tree over mutual reachability distances, float64 [n_rows - 1, 3]: row, row, distance.
 
     Args:
@@ -57,6 +68,7 @@ def spanning_tree(points: np.ndarray, min_samples: int, algorithm: str, seed: in
         min_samples: the neighbour, the row itself not counted, whose distance is a row's core distance.
         algorithm: "hdbscan" (exact), "neighbour_graph" (over exact nearest neighbours and the links between dense
             parts) or "fast_hdbscan" (the same over approximate neighbours, seeded).
+        neighbours: of `nearest_neighbours`, where they are known; only "neighbour_graph" looks at them.
 
     Returns:
         edges by rising distance; equal distances in the order of the rows.
@@ -74,7 +86,7 @@ def spanning_tree(points: np.ndarray, min_samples: int, algorithm: str, seed: in
         )
         edges = model.fit(points).minimum_spanning_tree_.to_numpy()
     elif algorithm == "neighbour_graph":
-        edges = neighbour_tree(points, min_samples)
+        edges = neighbour_tree(points, min_samples, neighbours or nearest_neighbours(points, min_samples))
     else:
         edges = fast_tree(points, min_samples, seed)
     return in_order(edges)
@@ -86,11 +98,10 @@ def in_order(edges: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(edges[np.lexsort((second, first, edges[:, 2]))], dtype=np.float64)
 
 
-def neighbour_tree(points: np.ndarray, min_samples: int) -> np.ndarray:
-    """The spanning tree over exact nearest neighbours, which come from blocked matrix products, linked by parts."""
-    n_rows = len(points)
-    n_neighbours = min(max(3 * min_samples, 15), n_rows - 1)
-    distances, neighbours = NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(points).kneighbors()
+def neighbour_tree(points: np.ndarray, min_samples: int, nearest: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """The spanning tree over exact nearest neighbours, linked by parts."""
+    distances, neighbours = nearest
+    n_rows, n_neighbours = distances.shape
     core = distances[:, min_samples - 1].copy()
     weights = np.maximum(np.maximum(core[:, None], core[neighbours]), distances)
     rows = np.repeat(np.arange(n_rows), n_neighbours)

@@ -171,13 +171,14 @@ def cluster_lines(unified) -> str:
         return "There is no cluster: every example is noise."
     order, heading = "n_examples", "The largest clusters"
     if "region" in unified:
-        order, heading = "hard", "The clusters with the highest share of hard examples"
+        overall = (unified["region"] == "hard").sum() / unified["region"].notna().sum()
+        order, heading = "hard", f"The clusters with the highest share of hard examples, against {overall:.3f} of all"
     listed = stats.sort_values(order, ascending=False, kind="stable").head(MAX_CLUSTERS_LISTED)
     names = ("mean_confidence", "mean_correctness", "hard", "mean_em", "mean_f1", "mean_predicted_correct")
     table = pd.DataFrame({"cluster": listed["cluster"], "examples": [f"{size:,}" for size in listed["n_examples"]]})
     for name in names:
         if name in listed:
-            table[name.removeprefix("mean_")] = listed[name].map("{:.3f}".format)
+            table[name.removeprefix("mean_")] = listed[name].map("{:.3f}".format, na_action="ignore").fillna("")
     table["words"] = listed["words"]
     return f"{heading} ({len(listed)} of {len(stats)}):\n{table.to_string(index=False)}"
 

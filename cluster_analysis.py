@@ -100,8 +100,13 @@ def require_fast_hdbscan() -> None:
         )
 
 
-def refuse_too_small(options: argparse.Namespace, n_rows: int, n_columns: int) -> None:
+def refuse_impossible(options: argparse.Namespace, vectors) -> None:
     """DataError where there are too few rows for a cluster, or too few rows or columns for the reduction."""
+    n_rows, n_columns = vectors.shape
+    if (vectors.min(axis=0) == vectors.max(axis=0)).all():
+        raise DataError(
+            f"all {n_rows} vectors are the same, so there is nothing to tell apart: look at the model that made them."
+        )
     clustered = min(n_rows, options.max_samples)
     if clustered < options.min_cluster_size:
         raise DataError(
@@ -112,6 +117,11 @@ def refuse_too_small(options: argparse.Namespace, n_rows: int, n_columns: int) -
         raise DataError(
             f"--min_samples {options.min_samples} neighbours need more than the {clustered} rows there are to cluster: "
             "lower it."
+        )
+    if clustered < n_rows and clustered < 2 * options.min_samples:
+        raise DataError(
+            f"to assign the rows beyond --max_samples {options.max_samples}, --min_samples {options.min_samples} needs "
+            f"{2 * options.min_samples} clustered rows or more: lower it, or raise --max_samples."
         )
     if options.visualization_method == "umap" and clustered < LEAST_UMAP_ROWS:
         raise DataError(f"--visualization_method umap needs {LEAST_UMAP_ROWS} rows or more: give pca or none.")
@@ -321,13 +331,14 @@ def summary(statistics, metadata: dict) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def write_figures(directory: Path, assignments, statistics, title: str) -> None:
-    """Draw and write the figures; the map only where there are coordinates."""
+def write_figures(directory: Path, assignments, statistics, title: str, method: str) -> None:
+    """Draw and write the figures; the map, of coordinates made by a method, only where there are coordinates."""
     import cluster_files as files
     import cluster_plots as plots
 
     if assignments["dim1"].notna().all():
-        outputs.write_figure(directory / files.MAP, plots.cluster_map(assignments, statistics, title=title))
+        cluster_map = plots.cluster_map(assignments, statistics, title=title, method=method)
+        outputs.write_figure(directory / files.MAP, cluster_map)
     outputs.write_figure(directory / files.PERSISTENCE, plots.persistence_bars(statistics))
     outputs.write_figure(directory / files.PROBABILITIES, plots.probability_distributions(assignments, statistics))
 
@@ -350,7 +361,7 @@ def main(argv: Sequence[str]) -> None:
     from embeddings import read_embeddings
 
     embedded = read_embeddings(Path(options.embedding_dir))
-    refuse_too_small(options, *embedded.vectors.shape)
+    refuse_impossible(options, embedded.vectors)
     from examples import find_examples
 
     examples = find_examples(embedded.manifest, sorted(embedded.ids), options.dataset, options.split)
@@ -370,7 +381,8 @@ def main(argv: Sequence[str]) -> None:
     in_file_order = assignments.set_index("id").loc[embedded.ids].reset_index()
     files.write_clusters(directory, in_file_order, statistics, {"task": embedded.manifest.get("task")} | metadata)
     outputs.write_json(directory / files.SAMPLES, samples)
-    write_figures(directory, assignments, statistics, f"{examples.name}, {examples.split}")
+    title, method = f"{examples.name}, {examples.split}", options.visualization_method.upper()
+    write_figures(directory, assignments, statistics, title, method)
     outputs.write_manifest(directory, manifest_fields(options, embedded, examples), [Path(options.embedding_dir)])
     if sentence := advice(options, metadata):
         logger.warning(sentence)

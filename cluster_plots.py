@@ -25,7 +25,7 @@ MAX_NAMED = 15
 MAX_LISTED = 60
 
 
-def cluster_map(assignments: pd.DataFrame, statistics: pd.DataFrame, *, title: str) -> Figure:
+def cluster_map(assignments: pd.DataFrame, statistics: pd.DataFrame, *, title: str, method: str) -> Figure:
     """Every row at its two coordinates, coloured by cluster, noise in grey underneath; each cluster with its words.
 
     Up to `MAX_NAMED` clusters have their words on the map, more have their number there and the words beside it (of the
@@ -35,6 +35,7 @@ def cluster_map(assignments: pd.DataFrame, statistics: pd.DataFrame, *, title: s
         assignments: id, cluster (-1 = noise), dim1 and dim2 (finite); at least one row.
         statistics: cluster, size, words; one row a cluster, by number.
         title: any text.
+        method: what made the coordinates, for the axes: "UMAP" or "PCA".
     """
     is_long = len(statistics) > MAX_NAMED
     figure = Figure(figsize=(14 if is_long else 11, 9), layout="constrained")
@@ -52,7 +53,7 @@ def cluster_map(assignments: pd.DataFrame, statistics: pd.DataFrame, *, title: s
         names = [f"{number}: " + text.replace(", ", ",\n") for number, text in enumerate(words)]
     write_names(axes, ordered, centres, names, size=SMALL if is_long else 10)
     axes.set_title(map_note(assignments, len(statistics), len(drawn)), loc="left", fontsize=SMALL)
-    axes.set(xticks=[], yticks=[], xlabel="dimension 1", ylabel="dimension 2")
+    axes.set(xticks=[], yticks=[], xlabel=f"{method} 1", ylabel=f"{method} 2")
     if is_long:
         list_words(figure.add_subplot(grid[0, 1]), statistics, looks)
     return figure

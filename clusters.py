@@ -150,7 +150,7 @@ def predict_rows(
     """Labels and probabilities of rows that were not clustered, by where they would join the tree.
 
     Args:
-        points: the clustered rows, float64 [n_rows, n_dimensions].
+        points: the clustered rows, float64 [n_rows, n_dimensions], at least 2 x `min_samples` of them.
         rest: further rows, float64 [n_rest, n_dimensions].
 
     Returns:
@@ -159,8 +159,6 @@ def predict_rows(
     if not clustering.n_clusters:
         return np.full(len(rest), NOISE, dtype=np.int64), np.zeros(len(rest))
     tree = CondensedTree(clustering.tree, clustering.labels)
-    # It looks at 2 x min_samples neighbours, so there must be as many rows.
-    min_samples = min(min_samples, len(points) // 2)
     model = _Fitted(tree, _Prediction(points, tree, min_samples), min_samples, min_cluster_size)
     parts = [rest[begin : begin + BLOCK_ROWS] for begin in range(0, len(rest), BLOCK_ROWS)]
     labels, probabilities = zip(*(approximate_predict(model, part) for part in parts), strict=True)

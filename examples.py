@@ -111,15 +111,15 @@ def find_examples(manifest: dict, ids: Sequence[str], dataset: str | None, split
     missing = [identifier for identifier in ids if identifier not in frame.index]
     if missing:
         raise DataError(
-            f"{source.name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} recorded ids are there, but "
-            f"{missing[0]} is not: give the --dataset and --split that were trained on."
+            f"{source.name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} ids asked for are there, but "
+            f"{missing[0]} is not: give the --dataset and --split that they were taken from."
         )
     found = frame.loc[list(ids)]
     same_rows = "texts_sha256" in manifest and manifest["ids_sha256"] == ids_hash(ids)
     if same_rows and manifest["texts_sha256"] != texts_hash(found):
         raise DataError(
-            f"{source.name}, split {split}, has all {len(ids)} recorded ids, but with other texts: give the --dataset "
-            "and --split that were trained on."
+            f"{source.name}, split {split}, has all {len(ids)} ids asked for, but with other texts: give the "
+            "--dataset and --split that they were taken from."
         )
     logger.info("All %d ids found among the %d rows of %s, %s.", len(ids), len(frame), source.name, split)
     return examples.replaced(found)

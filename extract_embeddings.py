@@ -20,6 +20,7 @@ from helpers import DOC_STRIDE, MAX_LENGTH
 
 logger = logging.getLogger("extract_embeddings")
 
+MODEL_FLAG = "--model_path"
 MODEL_DIR, OUTPUT_DIR, SEED = "./trainer_output", "./embeddings_output", 42
 
 
@@ -48,7 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--max_samples", metavar="N", type=helpers.positive, help="embed this many rows, drawn with --seed")
     text = f"tokens in a window, special ones included (default: as trained, else {MAX_LENGTH} or the model's limit)"
     add("--max_length", metavar="N", type=helpers.positive, help=text)
-    text = f"tokens that neighbouring windows share (qa; default: as trained, else {DOC_STRIDE} or a third of a window)"
+    text = "tokens that neighbouring windows share (qa; default: as trained in windows of the same length, else "
+    text += f"{DOC_STRIDE} or a third of a window)"
     add("--doc_stride", metavar="N", type=helpers.whole, help=text)
     text = "tokens in a batch, padding included (default: 2048 on a CPU, 65536 on a GPU)"
     add("--batch_tokens", metavar="N", type=helpers.positive, help=text)
@@ -106,8 +108,8 @@ def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokeni
     if task == "nli":
         pairs = NliPairs(frame, tokenizer, max_length)
         return plan_nli(pairs, frame, tokenizer, max_length), {"max_length": max_length}
-    asked = settings.get("doc_stride") if options.doc_stride is None else options.doc_stride
-    stride = helpers.resolve_doc_stride(asked, max_length)
+    trained = settings.get("doc_stride") if max_length == settings.get("max_length") else None
+    stride = helpers.resolve_doc_stride(trained if options.doc_stride is None else options.doc_stride, max_length)
     windows = QaWindows(frame, tokenizer, max_length, stride)
     return plan_qa(windows), {"max_length": max_length, "doc_stride": stride}
 
@@ -144,7 +146,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
     outputs.refuse_foreign_directory(directory, "extract_embeddings.py")
-    path = helpers.model_path(options.model_path, "--model_path")
+    path = helpers.model_path(options.model_path, MODEL_FLAG)
     manifest = outputs.read_manifest(options.model_path)
     task = settle_task(options, manifest)
     from accelerate import PartialState
@@ -155,10 +157,11 @@ def main(argv: Sequence[str]) -> None:
     from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, Encoder, embed
     from windows import pair_template
 
-    config, tokenizer = helpers.load_config(path), helpers.load_tokenizer(path)
+    config, tokenizer = helpers.load_config(path, MODEL_FLAG), helpers.load_tokenizer(path, MODEL_FLAG)
     plan, lengths = make_plan(options, manifest.get("settings", {}), examples.frame, config, tokenizer, task)
     cls_index = pair_template(tokenizer).cls_index
-    encoder = Encoder(helpers.load_encoder(path, config), tokenizer, bf16=options.bf16, cls_index=cls_index)
+    model = helpers.load_encoder(path, config, MODEL_FLAG)
+    encoder = Encoder(model, tokenizer, bf16=options.bf16, cls_index=cls_index)
     batch_tokens = options.batch_tokens or (CPU_BATCH_TOKENS if state.device.type == "cpu" else GPU_BATCH_TOKENS)
     shards = embed(plan, encoder, batch_tokens, directory)
     metadata = {"task": task, "model": options.model_path, "precision": "bfloat16" if options.bf16 else "float32"}

@@ -171,8 +171,8 @@ def unreadable_model() -> tuple[type[Exception], ...]:
     return (*known, SafetensorError, StrictDataclassError)
 
 
-def load_config(path: str):
-    """The model's configuration.
+def load_config(path: str, flag: str = "--model"):
+    """The model's configuration; `flag` is the option that named it.
 
     Raises:
         DataError: neither a model directory nor a model of the hub, or the hub cannot be reached.
@@ -183,14 +183,14 @@ def load_config(path: str):
         return AutoConfig.from_pretrained(path, trust_remote_code=False)
     except unreadable_model() as error:
         if Path(path).is_dir():
-            raise DataError(f"the config.json of --model {path} cannot be used ({one_line(error)}).") from error
+            raise DataError(f"the config.json of {flag} {path} cannot be used ({one_line(error)}).") from error
         raise DataError(
-            f"--model {path} could not be loaded ({one_line(error)}): check the name and the connection, or give "
-            "a local model directory or --model demo, which needs no network."
+            f"{flag} {path} could not be loaded ({one_line(error)}): check the name and the connection, or give "
+            f"a local model directory or {flag} demo, which needs no network."
         ) from error
 
 
-def load_tokenizer(path: str):
+def load_tokenizer(path: str, flag: str = "--model"):
     """The model's fast tokenizer; DataError as `load_config`."""
     from transformers import AutoTokenizer
 
@@ -198,9 +198,40 @@ def load_tokenizer(path: str):
         return AutoTokenizer.from_pretrained(path, use_fast=True, trust_remote_code=False)
     except unreadable_model() as error:
         raise DataError(
-            f"the tokenizer of --model {path} could not be loaded ({one_line(error)}): save one beside the model with "
-            "save_pretrained, or choose another --model."
+            f"the tokenizer of {flag} {path} could not be loaded ({one_line(error)}): save one beside the model with "
+            f"save_pretrained, or choose another {flag}."
         ) from error
+
+
+def load_weights(loader, path: str, config, purpose: str, **options):
+    """(the model of one of Transformers' auto classes, the sorted names of weights that are new or of a new size).
+
+    Args:
+        purpose: the flag that named the model, the model, and what for, as the sentences say it.
+
+    Raises:
+        DataError: the weights cannot be read, or those of the encoder do not fit the configuration.
+    """
+    from transformers.utils import logging as library_logging
+
+    library_logging.disable_progress_bar()
+    library_logging.set_verbosity_error()  # its report of new or unused heads is replaced by our own lines
+    loading = {"config": config, "output_loading_info": True, "trust_remote_code": False}
+    try:
+        model, info = loader.from_pretrained(path, **loading, **options)
+    except unreadable_model() as error:
+        raise DataError(f"{purpose} could not be loaded ({one_line(error)}).") from error
+    library_logging.set_verbosity_warning()
+    new = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+    inside = "" if model.base_model is model else f"{model.base_model_prefix}."
+    encoder = [name for name in new if name.startswith(inside) and "pooler." not in name]
+    if encoder:
+        raise DataError(
+            f"{purpose} could not be loaded: its weights do not fit its config.json ({encoder[0]} and "
+            f"{len(encoder) - 1} more are missing or have another size), so give a directory whose files belong "
+            "together."
+        )
+    return model, new
 
 
 def load_model(path: str, config, task: str, *, needs_trained_head: bool):
@@ -210,24 +241,10 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
         DataError: the weights cannot be read or do not fit, or `needs_trained_head` and the head is not in the weights.
     """
     from transformers import AutoModelForQuestionAnswering, AutoModelForSequenceClassification
-    from transformers.utils import logging as library_logging
 
-    library_logging.disable_progress_bar()
-    library_logging.set_verbosity_error()  # its report of a new head is replaced by the line below
     loader = AutoModelForQuestionAnswering if task == "qa" else AutoModelForSequenceClassification
-    loading = {"config": config, "output_loading_info": True, "trust_remote_code": False}
-    try:
-        model, info = loader.from_pretrained(path, ignore_mismatched_sizes=not needs_trained_head, **loading)
-    except unreadable_model() as error:
-        raise DataError(f"--model {path} could not be loaded for --task {task} ({one_line(error)}).") from error
-    library_logging.set_verbosity_warning()
-    new = sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
-    encoder = [name for name in new if name.startswith(f"{model.base_model_prefix}.") and ".pooler." not in name]
-    if encoder:
-        raise DataError(
-            f"the weights of --model {path} do not fit its config.json ({encoder[0]} and {len(encoder) - 1} more are "
-            "missing or have another size): give a model directory whose files belong together."
-        )
+    purpose = f"--model {path} for --task {task}"
+    model, new = load_weights(loader, path, config, purpose, ignore_mismatched_sizes=not needs_trained_head)
     if new and needs_trained_head:
         raise DataError(
             f"--model {path} has no trained weights for --task {task} ({new[0]} is missing), so there is "
@@ -238,28 +255,11 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
     return model
 
 
-def load_encoder(path: str, config):
-    """The model without any head.
-
-    Raises:
-        DataError: the weights cannot be read or do not fit the configuration.
-    """
+def load_encoder(path: str, config, flag: str):
+    """The model without any head; DataError where its weights cannot be read or do not fit its configuration."""
     from transformers import AutoModel
-    from transformers.utils import logging as library_logging
 
-    library_logging.disable_progress_bar()
-    library_logging.set_verbosity_error()  # its report of unused heads and poolers says nothing here
-    try:
-        model, info = AutoModel.from_pretrained(path, config=config, output_loading_info=True, trust_remote_code=False)
-    except unreadable_model() as error:
-        raise DataError(f"--model_path {path} could not be loaded ({one_line(error)}).") from error
-    library_logging.set_verbosity_warning()
-    missing = sorted(key for key in info["missing_keys"] if not key.startswith("pooler."))
-    if missing:
-        raise DataError(
-            f"the weights of --model_path {path} do not fit its config.json ({missing[0]} and {len(missing) - 1} more "
-            "are missing): give a model directory whose files belong together."
-        )
+    model, _ = load_weights(AutoModel, path, config, f"{flag} {path}")
     return model
 
 

@@ -426,8 +426,10 @@ def test_a_data_set_without_the_recorded_ids_is_refused(small, analyze, tmp_path
     argv = ("--cartography_dir", small, "--output_dir", tmp_path / "out")
     n_shared = len(set(demo_ids[:90]) & set(load("demo:v2", "qa").frame["id"]))
     assert 0 < n_shared < 90
-    assert_refused(analyze(*argv, "--dataset", "demo:v2"), 1, f"{n_shared} of the 90 recorded ids are there", "demo:v2")
-    assert_refused(analyze(*argv, "--split", "validation"), 1, "validation: 0 of the 90 recorded ids are there")
+    assert_refused(
+        analyze(*argv, "--dataset", "demo:v2"), 1, f"{n_shared} of the 90 ids asked for are there", "demo:v2"
+    )
+    assert_refused(analyze(*argv, "--split", "validation"), 1, "validation: 0 of the 90 ids asked for are there")
     assert_refused(analyze(*argv, "--split", "dev"), 1, "dev")
     assert_refused(analyze(*argv, "--dataset", "demo:nli"), 2, "demo:nli")
     assert not (tmp_path / "out").exists()

@@ -112,6 +112,6 @@ def test_the_same_ids_with_other_texts_are_refused(command, unfinished, tiny_mod
     assert command(*argv, *places, "--num_train_epochs", 1)[0] == 0
     analysis = ["--cartography_dir", str(tmp_path / "map"), "--output_dir", str(tmp_path / "analysis")]
     assert helpers.run_script(analyze_cartography.main, [*analysis, "--dataset", str(files[1])]) == 1
-    assert "all 4 recorded ids, but with other texts" in capsys.readouterr().err
+    assert "all 4 ids asked for, but with other texts" in capsys.readouterr().err
     assert not (tmp_path / "analysis").exists()
     assert helpers.run_script(analyze_cartography.main, analysis) == 0

@@ -247,6 +247,11 @@ def test_sizes_that_cannot_act_are_refused(analyze, demo, tmp_path):
     argv = ("--embedding_dir", source, "--output_dir", tmp_path / "out", "--reduction_dim", 5)
     code, _, err = analyze(*argv, "--min_samples", 150, "--min_cluster_size", 5)
     assert (code, "--min_samples 150 neighbours need more than the 60 rows" in err) == (1, True)
+    code, _, err = analyze(*argv, "--min_samples", 30, "--min_cluster_size", 5, "--max_samples", 50)
+    assert (code, "--min_samples 30 needs 60 clustered rows or more" in err) == (1, True)
+    write_embeddings(tmp_path / "embeddings", demo.iloc[:60], np.tile(vectors[:1], (60, 1)))
+    code, _, err = analyze(*argv)
+    assert (code, "all 60 vectors are the same" in err) == (1, True)
     assert not (tmp_path / "out").exists()
 
 

@@ -35,9 +35,10 @@ def texts_of(axes):
 
 def test_every_row_is_drawn_once_and_noise_lies_underneath():
     assignments, statistics = frames(3)
-    axes = plots.cluster_map(assignments, statistics, title="$demo").axes[0]
+    axes = plots.cluster_map(assignments, statistics, title="$demo", method="UMAP").axes[0]
     noise, *groups = axes.collections
     assert len(groups) == 3
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("UMAP 1", "UMAP 2")
     drawn = np.concatenate([group.get_offsets() for group in (noise, *groups)])
     expected = assignments[["dim1", "dim2"]].to_numpy()
     assert {tuple(point) for point in drawn} == {tuple(point) for point in expected}
@@ -48,7 +49,7 @@ def test_every_row_is_drawn_once_and_noise_lies_underneath():
 
 @pytest.mark.parametrize("n_clusters", [12, 60])
 def test_no_two_names_on_the_map_overlap(n_clusters):
-    figure = plots.cluster_map(*frames(n_clusters, 3_000), title="demo")
+    figure = plots.cluster_map(*frames(n_clusters, 3_000), title="demo", method="UMAP")
     saved(figure)
     boxes = [text.get_window_extent() for text in figure.axes[0].texts]
     overlaps = [(a, b) for place, a in enumerate(boxes) for b in boxes[:place] if a.overlaps(b)]
@@ -56,7 +57,7 @@ def test_no_two_names_on_the_map_overlap(n_clusters):
 
 
 def test_many_clusters_are_numbered_and_listed_beside_the_map():
-    figure = plots.cluster_map(*frames(60, 3_000), title="demo")
+    figure = plots.cluster_map(*frames(60, 3_000), title="demo", method="UMAP")
     assert sorted(texts_of(figure.axes[0]), key=int) == [str(number) for number in range(60)]
     listed = texts_of(figure.axes[1])
     assert len(listed) == 61
@@ -64,7 +65,7 @@ def test_many_clusters_are_numbered_and_listed_beside_the_map():
 
 
 def test_more_clusters_than_can_be_listed_are_said():
-    figure = plots.cluster_map(*frames(70, 3_000), title="demo")
+    figure = plots.cluster_map(*frames(70, 3_000), title="demo", method="UMAP")
     assert "the 60 largest" in texts_of(figure.axes[1])[0]
     _, statistics = frames(70, 3_000)
     axes = plots.persistence_bars(statistics).axes[0]
@@ -83,7 +84,7 @@ def test_near_clusters_differ_in_colour_and_no_two_of_49_look_the_same():
 
 def test_a_large_map_says_how_many_rows_it_draws(monkeypatch):
     monkeypatch.setattr(plots, "MAX_POINTS", 250)
-    axes = plots.cluster_map(*frames(3), title="demo").axes[0]
+    axes = plots.cluster_map(*frames(3), title="demo", method="UMAP").axes[0]
     assert sum(len(group.get_offsets()) for group in axes.collections) == 200
     assert "200 rows drawn" in axes.get_title(loc="left")
 
@@ -104,11 +105,15 @@ def test_no_cluster_is_a_sentence_not_an_empty_picture():
     assignments, statistics = assignments.assign(cluster=-1), statistics[:0]
     for figure in (plots.persistence_bars(statistics), plots.probability_distributions(assignments, statistics)):
         assert texts_of(figure.axes[0]) == ["no cluster was found: all rows are noise"]
-    assert "clusters: 0" in plots.cluster_map(assignments, statistics, title="x").axes[0].get_title(loc="left")
+    assert "clusters: 0" in plots.cluster_map(assignments, statistics, title="x", method="PCA").axes[0].get_title(
+        loc="left"
+    )
 
 
 def test_the_same_frame_gives_the_same_picture_in_any_order():
     assignments, statistics = frames(5)
     shuffled = assignments.sample(frac=1, random_state=1)
-    first, second = (saved(plots.cluster_map(frame, statistics, title="x")) for frame in (assignments, shuffled))
+    first, second = (
+        saved(plots.cluster_map(frame, statistics, title="x", method="PCA")) for frame in (assignments, shuffled)
+    )
     assert first == second

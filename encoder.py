@@ -1,6 +1,5 @@
 """Vectors of examples: [CLS] beside the mean of the answer's tokens, in batches by a token budget, shard by shard."""
 
-import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -15,8 +14,11 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 import outputs
+from batches import pack
 from errors import DataError
-from windows import MODEL_INPUTS, TOKENIZE_BATCH, NliPairs, PadCollator, QaWindows, pair_template
+from helpers import BF16
+from tokens import TOKENIZE_BATCH
+from windows import MODEL_INPUTS, NliPairs, PadCollator, QaWindows, pair_template
 
 logger = logging.getLogger(__name__)
 
@@ -81,28 +83,16 @@ def plan_nli(pairs: NliPairs, frame, tokenizer, max_length: int) -> Plan:
     return Plan(pairs, np.arange(len(pairs)), spans, source)
 
 
-def pack(lengths: np.ndarray, batch_tokens: int) -> list[np.ndarray]:
-    """Cut rows, given in falling order of length, into batches whose padded size is at most `batch_tokens`.
-
-    A row longer than that makes a batch of its own. Returns positions in `lengths`.
-    """
-    batches, begin = [], 0
-    while begin < len(lengths):
-        n_rows = max(1, batch_tokens // int(lengths[begin]))
-        batches.append(np.arange(begin, min(begin + n_rows, len(lengths))))
-        begin += n_rows
-    return batches
-
-
 class Encoder:
     """A model without its head that turns items into vectors of 2 x hidden size."""
 
-    def __init__(self, model, tokenizer, *, bf16: bool, cls_index: int):
-        """`bf16` computes in bfloat16; pooling is in float32 always."""
+    def __init__(self, model, tokenizer, *, precision: str, cls_index: int):
+        """`precision` is "float32" or "bf16"; pooling is in float32 always."""
         self.device = PartialState().device
         self.model = model.eval().to(self.device)
         self.collate, self.cls_index = PadCollator(tokenizer), cls_index
-        self.precision = torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+        self.precision = precision
+        self.casts = torch.autocast(self.device.type, torch.bfloat16, enabled=precision == BF16)
 
     def fingerprint(self) -> str:
         """SHA-256 over all weights."""
@@ -115,7 +105,7 @@ class Encoder:
     def vectors(self, items: list[dict], spans: np.ndarray) -> np.ndarray:
         """[CLS] ⊕ mean of the span's tokens, float32 [n_items, 2 x hidden size]."""
         batch = {name: value.to(self.device) for name, value in self.collate(items).items()}
-        with self.precision:
+        with self.casts:
             hidden = self.model(**{name: batch[name] for name in MODEL_INPUTS if name in batch}).last_hidden_state
         hidden = hidden.float()
         first, last = torch.from_numpy(spans).to(self.device).T
@@ -138,7 +128,7 @@ def embed(plan: Plan, encoder: Encoder, batch_tokens: int, directory: Path) -> l
     parts = [order[begin : begin + SHARD_ROWS] for begin in range(0, len(order), SHARD_ROWS)]
     state, shards = PartialState(), directory / SHARDS
     made_with = {"weights": encoder.fingerprint(), "items": plan.items.fingerprint(), "batch_tokens": batch_tokens}
-    made_with |= {"precision": type(encoder.precision).__name__, "rows": len(order), "shard_rows": SHARD_ROWS}
+    made_with |= {"precision": encoder.precision, "rows": len(order), "shard_rows": SHARD_ROWS}
     if state.is_main_process:
         start_shards(shards, made_with)
     state.wait_for_everyone()

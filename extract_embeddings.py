@@ -54,7 +54,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--doc_stride", metavar="N", type=helpers.whole, help=text)
     text = "tokens in a batch, padding included (default: 2048 on a CPU, 65536 on a GPU)"
     add("--batch_tokens", metavar="N", type=helpers.positive, help=text)
-    add("--bf16", action="store_true", help="compute in bfloat16 (vectors are float32 all the same)")
+    helpers.add_precision(add, helpers.FLOAT32)
+    add("--bf16", action="store_true", help="the same as --precision bf16")
     add("--no_cuda", action="store_true", help="compute on the CPU")
     add("--seed", metavar="N", type=helpers.whole, default=SEED, help=f"seed of --max_samples (default: {SEED})")
     return parser
@@ -65,6 +66,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     options = build_parser().parse_args(argv)
     if options.task == "nli" and options.doc_stride is not None:
         raise UsageError("--doc_stride is for --task qa: leave it out.")
+    if options.bf16 and options.precision not in (None, helpers.BF16):
+        raise UsageError(f"--precision {options.precision} and --bf16 contradict each other: leave one out.")
     if Path(options.output_dir).resolve() == Path(options.model_path).resolve():
         raise UsageError(f"--output_dir {options.output_dir} is --model_path as well: choose another one.")
     return options
@@ -114,6 +117,20 @@ def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokeni
     return plan_qa(windows), {"max_length": max_length, "doc_stride": stride}
 
 
+def make_encoder(options: argparse.Namespace, path: str, config, tokenizer, device):
+    """The model without its head, in the precision that was asked for."""
+    from devices import attention, settle_precision, speed_up
+    from encoder import Encoder
+    from windows import pair_template
+
+    asked = helpers.BF16 if options.bf16 else options.precision or helpers.FLOAT32
+    precision, why = settle_precision(asked, device)
+    logger.info("Computing in %s: %s.", precision, why)
+    speed_up(device)
+    model = helpers.load_encoder(path, config, MODEL_FLAG, attention(device))
+    return Encoder(model, tokenizer, precision=precision, cls_index=pair_template(tokenizer).cls_index)
+
+
 def write_results(options: argparse.Namespace, examples, plan, metadata: dict, shards: list, manifest: dict) -> None:
     """Put the shards together and write what belongs beside the vectors."""
     import shutil
@@ -154,18 +171,17 @@ def main(argv: Sequence[str]) -> None:
     state = PartialState(cpu=options.no_cuda)
     with state.main_process_first():
         examples = load_rows(options, manifest, task)
-    from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, Encoder, embed
-    from windows import pair_template
+    from devices import peak_memory
+    from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, embed
 
     config, tokenizer = helpers.load_config(path, MODEL_FLAG), helpers.load_tokenizer(path, MODEL_FLAG)
     plan, lengths = make_plan(options, manifest.get("settings", {}), examples.frame, config, tokenizer, task)
-    cls_index = pair_template(tokenizer).cls_index
-    model = helpers.load_encoder(path, config, MODEL_FLAG)
-    encoder = Encoder(model, tokenizer, bf16=options.bf16, cls_index=cls_index)
+    encoder = make_encoder(options, path, config, tokenizer, state.device)
     batch_tokens = options.batch_tokens or (CPU_BATCH_TOKENS if state.device.type == "cpu" else GPU_BATCH_TOKENS)
     shards = embed(plan, encoder, batch_tokens, directory)
-    metadata = {"task": task, "model": options.model_path, "precision": "bfloat16" if options.bf16 else "float32"}
+    metadata = {"task": task, "model": options.model_path, "precision": encoder.precision}
     metadata |= {"pooling": "[CLS], then the mean of the span's tokens", "batch_tokens": batch_tokens, **lengths}
+    metadata |= {"peak_memory_gb": peak_memory(state.device)}
     if state.is_main_process:
         write_results(options, examples, plan, metadata, shards, manifest)
         logger.info("Everything is in %s.", directory)

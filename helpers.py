@@ -18,6 +18,8 @@ from errors import DataError, SuiteError, UsageError
 logger = logging.getLogger(__name__)
 
 DEMO_MODEL = "demo"
+AUTO, FLOAT32, BF16 = PRECISIONS = ("auto", "float32", "bf16")
+CPU_MICRO_BATCH_TOKENS = 1024
 MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "spm.model")
@@ -203,6 +205,13 @@ def load_tokenizer(path: str, flag: str = "--model"):
         ) from error
 
 
+def add_precision(add, default: str) -> None:
+    """The option --precision; None where it is not given, so that a twin of it can be told from it."""
+    text = "of matrix products: bf16 (bfloat16; weights, losses and results stay float32), float32 (the same numbers "
+    text += f"on every machine, to rounding), or auto: bf16 where the device multiplies in it (default: {default})"
+    add("--precision", choices=PRECISIONS, help=text)
+
+
 def load_weights(loader, path: str, config, purpose: str, **options):
     """(the model of one of Transformers' auto classes, the sorted names of weights that are new or of a new size).
 
@@ -234,8 +243,8 @@ def load_weights(loader, path: str, config, purpose: str, **options):
     return model, new
 
 
-def load_model(path: str, config, task: str, *, needs_trained_head: bool):
-    """The model with a head for the task.
+def load_model(path: str, config, task: str, *, needs_trained_head: bool, attention: str | None):
+    """The model with a head for the task and an `attention` that Transformers knows (None: its own choice).
 
     Raises:
         DataError: the weights cannot be read or do not fit, or `needs_trained_head` and the head is not in the weights.
@@ -244,7 +253,8 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
 
     loader = AutoModelForQuestionAnswering if task == "qa" else AutoModelForSequenceClassification
     purpose = f"--model {path} for --task {task}"
-    model, new = load_weights(loader, path, config, purpose, ignore_mismatched_sizes=not needs_trained_head)
+    choices = {"ignore_mismatched_sizes": not needs_trained_head, "attn_implementation": attention}
+    model, new = load_weights(loader, path, config, purpose, **choices)
     if new and needs_trained_head:
         raise DataError(
             f"--model {path} has no trained weights for --task {task} ({new[0]} is missing), so there is "
@@ -255,11 +265,11 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
     return model
 
 
-def load_encoder(path: str, config, flag: str):
+def load_encoder(path: str, config, flag: str, attention: str | None):
     """The model without any head; DataError where its weights cannot be read or do not fit its configuration."""
     from transformers import AutoModel
 
-    model, _ = load_weights(AutoModel, path, config, f"{flag} {path}")
+    model, _ = load_weights(AutoModel, path, config, f"{flag} {path}", attn_implementation=attention)
     return model
 
 

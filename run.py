@@ -18,7 +18,7 @@ from pathlib import Path
 import helpers
 import outputs
 from errors import DataError, UsageError
-from helpers import DOC_STRIDE, MAX_LENGTH, N_BEST_SIZE, NULL_SCORE_THRESHOLD
+from helpers import CPU_MICRO_BATCH_TOKENS, DOC_STRIDE, MAX_LENGTH, N_BEST_SIZE, NULL_SCORE_THRESHOLD
 
 logger = logging.getLogger("run")
 
@@ -59,6 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     text = f"where the recording is written (with --enable_cartography; default: {CARTOGRAPHY_DIR})"
     add("--cartography_output_dir", metavar="DIR", type=helpers.named, help=text)
     add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
+    helpers.add_precision(add, helpers.AUTO)
+    text = "tokens, padding included, that are trained on at a time; a batch with more is cut into parts whose "
+    text += "gradients are added up, so this changes speed and memory alone (default: "
+    text += f"{CPU_MICRO_BATCH_TOKENS:,} on a CPU, what the memory holds on a GPU)"
+    add("--micro_batch_tokens", metavar="N", type=helpers.positive, help=text)
     add_data_options(parser.add_argument_group("data").add_argument)
     add_window_options(parser.add_argument_group("windows and answers").add_argument)
     return parser
@@ -109,9 +114,30 @@ def parse_arguments(argv: Sequence[str]):
         raise SystemExit(0)
     if not any(flag.startswith("--do") for flag in rest):
         raise UsageError("nothing to do: pass --do_train to train, --do_eval to evaluate, or both.")
-    training_args = parse_training_arguments(rest + ["--use_cpu"] * options.no_cuda)
+    rest += ["--use_cpu"] * options.no_cuda
+    training_args = parse_training_arguments(rest + precision_words(options, rest))
     check_options(options, training_args)
     return options, training_args
+
+
+def precision_words(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
+    """What --precision comes to on this device, in TrainingArguments' words; says what it is and why.
+
+    Raises:
+        UsageError: --precision beside TrainingArguments' own flag, or bf16 on a GPU that has none.
+    """
+    own = [word for word in rest if word.split("=")[0] in ("--bf16", "--fp16")]
+    if own and options.precision:
+        raise UsageError(f"--precision {options.precision} and {own[0]} both say how to compute: leave one out.")
+    if own:
+        return []
+    from devices import settle_precision
+
+    device = parse_training_arguments(rest).device
+    precision, why = settle_precision(options.precision or helpers.AUTO, device)
+    logger.info("Computing in %s: %s.", precision, why)
+    on_cpu = ["--use_cpu"] * (device.type == "cpu")  # TrainingArguments take bf16 on a CPU only where it is asked for
+    return [*on_cpu, "--bf16"] * (precision == helpers.BF16)
 
 
 def trainer_parser() -> argparse.ArgumentParser:
@@ -196,6 +222,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     """Load model and tokenizer from `path`, tokenise the data; returns (trainer, resolved settings, features)."""
     from transformers import set_seed
 
+    from devices import settle_computing
     from examples import fit_labels
     from features import prepare_nli, prepare_qa
     from training import NliTrainer, QaTrainer
@@ -209,7 +236,9 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     features, evaluation, settings = prepare(options, data, tokenizer, max_length, training_args.seed)
     check_best_metric(training_args, evaluation)
     set_seed(training_args.seed)
-    model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
+    computing = settle_computing(training_args, options.micro_batch_tokens, config, max_length)
+    choices = {"needs_trained_head": "train" not in data, "attention": computing["attention"]}
+    model = helpers.load_model(path, config, options.task, **choices)
     check_batches(training_args, features)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))
@@ -224,10 +253,11 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
             evaluation=evaluation,
             recorder=make_recorder(options, training_args, data, features),
             examples_per_row=part.n_examples / len(part),
+            micro_batch_tokens=computing["micro_batch_tokens"],
         )
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {helpers.one_line(error)}.") from error
-    return trainer, settings, features
+    return trainer, settings | computing, features
 
 
 def check_batches(training_args, features: dict) -> None:
@@ -249,6 +279,7 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
     if not options.enable_cartography:
         return None
     from cartography_callback import CartographyCallback
+    from devices import precision_name
 
     rows = training_args.train_batch_size * training_args.gradient_accumulation_steps * training_args.world_size
     if options.task == "nli" and len(data["train"].label_names) < 2:
@@ -257,7 +288,7 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
         )
     names = ("seed", "data_seed", "learning_rate", "train_sampling_strategy", "dataloader_drop_last")
     identity = {f"--{name}": getattr(training_args, name) for name in names}
-    identity |= {"--model": options.model, "rows in a step": rows}
+    identity |= {"--model": options.model, "rows in a step": rows, "--precision": precision_name(training_args)}
     directory, ids = cartography_dir(options), data["train"].frame["id"]
     return CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
 
@@ -336,11 +367,8 @@ def train_model(trainer, checkpoint: str | None) -> None:
 
 def out_of_memory(purpose: str) -> str:
     """One sentence for a full GPU, with the two flags that help."""
-    return (
-        f"the GPU's memory is full: lower --per_device_{purpose}_batch_size"
-        + (" (and raise --gradient_accumulation_steps to keep the step's size)" if purpose == "train" else "")
-        + " or --max_length."
-    )
+    flag = "--micro_batch_tokens" if purpose == "train" else "--per_device_eval_batch_size"
+    return f"the GPU's memory is full: lower {flag} or --max_length."
 
 
 def evaluate_model(options: argparse.Namespace, trainer) -> dict:
@@ -376,6 +404,7 @@ def main(argv: Sequence[str]) -> None:
     from accelerate import PartialState
 
     import manifests
+    from devices import peak_memory
     from examples import load_data
 
     data = load_data(options, training_args)
@@ -388,7 +417,9 @@ def main(argv: Sequence[str]) -> None:
         outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)
     figures = work(options, trainer, checkpoint, data, settings)
     if trainer.is_world_process_zero():
-        manifests.close_run(options, training_args, data, settings)
+        memory = peak_memory(training_args.device)
+        manifests.close_run(options, training_args, data, settings | {"peak_memory_gb": memory})
+        logger.info("Memory at most: %s.", ", ".join(f"{size:.2f} GB ({name})" for name, size in memory.items()))
         if training_args.do_eval:
             print(trainer.evaluation.headline(figures))
         logger.info("Everything is in %s.", directory)

@@ -1,5 +1,6 @@
 """The Trainer of the suite: a loss for every row, padding masked, evaluation that no order of work changes."""
 
+import contextlib
 import itertools
 import logging
 import time
@@ -11,6 +12,8 @@ from transformers import ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from batches import micro_batches
+from cpu_functions import CpuFunctions
 from spans import span_logits
 from windows import MODEL_INPUTS
 
@@ -23,18 +26,23 @@ class ExampleTrainer(Trainer):
     """Trainer whose loss is computed row by row and whose evaluation is placed by row number.
 
     The loss of an optimizer step is the mean over all rows of the step, over micro-batches and processes alike, so that
-    gradient accumulation only changes the order of work. Subclasses say what a row's loss is.
+    gradient accumulation and a token budget only change the order of work. Subclasses say what a row's loss is.
     """
 
-    def __init__(self, *, evaluation=None, recorder=None, examples_per_row: float = 1.0, **kwargs):
+    def __init__(
+        self, *, micro_batch_tokens: int, evaluation=None, recorder=None, examples_per_row: float = 1.0, **kwargs
+    ):
         """
         Args:
+            micro_batch_tokens: padding included, that go through the model at a time in training.
             evaluation: Qa- or NliEvaluation over `eval_dataset`.
             recorder: CartographyCallback that sees every training batch.
             examples_per_row: scales the speed that is shown.
         """
         super().__init__(**kwargs)
-        self.evaluation, self.recorder = evaluation, recorder
+        self.micro_batch_tokens, self.evaluation, self.recorder = micro_batch_tokens, evaluation, recorder
+        on_cpu, alone = self.args.device.type == "cpu", self.args.world_size == 1
+        self.functions = CpuFunctions(sums_gradients=alone) if on_cpu else contextlib.nullcontext()
         if recorder is not None:
             self.add_callback(recorder)
         self.model_accepts_loss_kwargs = True  # the step's row count reaches compute_loss, which divides by it
@@ -57,6 +65,18 @@ class ExampleTrainer(Trainer):
         if self.args.world_size > 1:
             n_rows = self.accelerator.gather(n_rows).sum()
         return batches, n_rows
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        """As in Trainer, in micro-batches of like lengths; processes share their gradients with the last one.
+
+        The outer autocast keeps the weights that the first micro-batch has cast for the others.
+        """
+        *parts, last = micro_batches(inputs, self.micro_batch_tokens)
+        step = super().training_step
+        with self.functions, self.accelerator.autocast():
+            with self.accelerator.no_sync(model):
+                losses = [step(model, part, num_items_in_batch) for part in parts]
+            return sum(losses, start=step(model, last, num_items_in_batch))
 
     def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
         """Sum of the row losses over the number of rows in the optimizer step (on all processes)."""

@@ -1,20 +1,19 @@
-"""Windows: contexts tokenised once, cut to the model's length, kept ragged and put together when they are asked for."""
+"""Windows: tokenised contexts, cut to the model's length, kept ragged and put together when they are asked for."""
 
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from errors import DataError, UsageError
+from tokens import Ragged, TokenizedContexts, tokenize_contexts, tokenize_pairs, tokenize_texts
 
 logger = logging.getLogger(__name__)
 
 NEUTRAL_QUESTION = "What does the text say?"
-TOKENIZE_BATCH = 1000
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 NOT_FOUND = -1
 
@@ -72,80 +71,6 @@ def pair_template(tokenizer) -> PairTemplate:
         *(types[part] for part in parts),
         int(cls_positions[0]),
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Ragged:
-    """Rows of different lengths in one flat array: row i is `flat[offsets[i]:offsets[i + 1]]`."""
-
-    flat: np.ndarray
-    offsets: np.ndarray
-
-    @classmethod
-    def from_rows(cls, rows: Sequence[Sequence[int]]) -> "Ragged":
-        """Pack lists of integers into int32 arrays."""
-        lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
-        offsets = np.concatenate([[0], np.cumsum(lengths)])
-        flat = np.fromiter((item for row in rows for item in row), dtype=np.int32, count=int(offsets[-1]))
-        return cls(flat, offsets)
-
-    @property
-    def lengths(self) -> np.ndarray:
-        """The length of every row, int64 [n_rows]."""
-        return np.diff(self.offsets)
-
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self.flat[self.offsets[row] : self.offsets[row + 1]]
-
-
-@dataclasses.dataclass(frozen=True)
-class TokenizedContexts:
-    """Every distinct context, tokenised once without special tokens.
-
-    `token_ids`, `char_starts` and `char_ends` are parallel flat arrays; context c's tokens stand at
-    `offsets[c]:offsets[c + 1]`. Character ends are exclusive.
-    """
-
-    token_ids: np.ndarray
-    char_starts: np.ndarray
-    char_ends: np.ndarray
-    offsets: np.ndarray
-
-
-def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
-    """Tokenise distinct contexts in batches, keeping ids and character offsets as flat int32 arrays."""
-    ids, spans, lengths = [], [], []
-    batches = range(0, len(contexts), TOKENIZE_BATCH)
-    for begin in tqdm(batches, desc="Tokenising contexts", unit="batch", disable=len(batches) < 3, leave=False):
-        batch = tokenizer(
-            list(contexts[begin : begin + TOKENIZE_BATCH]),
-            add_special_tokens=False,
-            return_offsets_mapping=True,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-            verbose=False,
-        )
-        for row_ids, row_spans in zip(batch["input_ids"], batch["offset_mapping"], strict=True):
-            ids.append(np.array(row_ids, dtype=np.int32))
-            spans.append(np.array(row_spans, dtype=np.int32).reshape(-1, 2))
-            lengths.append(len(row_ids))
-    char_spans = np.concatenate(spans) if spans else np.empty((0, 2), dtype=np.int32)
-    return TokenizedContexts(
-        np.concatenate(ids) if ids else np.empty(0, dtype=np.int32),
-        np.ascontiguousarray(char_spans[:, 0]),
-        np.ascontiguousarray(char_spans[:, 1]),
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-    )
-
-
-def tokenize_texts(tokenizer, texts: Sequence[str]) -> list[list[int]]:
-    """Token ids of each text without special tokens; equal texts are tokenised once."""
-    distinct = list(dict.fromkeys(texts))
-    if not distinct:
-        return []
-    encoded = tokenizer(distinct, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-    by_text = dict(zip(distinct, encoded, strict=True))
-    return [by_text[text] for text in texts]
 
 
 def gold_char_spans(answers: Iterable[dict]) -> np.ndarray:
@@ -324,16 +249,9 @@ class NliPairs(torch.utils.data.Dataset):
 
         `ablation` "q_only" keeps the hypothesis alone, "p_only" the premise alone.
         """
-        first = frame["hypothesis"] if ablation == "q_only" else frame["premise"]
-        second = frame["hypothesis"] if ablation == "none" else None
-        ids, types = [], []
-        for begin in range(0, len(frame), TOKENIZE_BATCH):
-            rows = slice(begin, begin + TOKENIZE_BATCH)
-            pair = (first[rows].tolist(),) if second is None else (first[rows].tolist(), second[rows].tolist())
-            encoded = tokenizer(*pair, truncation=True, max_length=max_length, return_token_type_ids=True)
-            ids.extend(encoded["input_ids"])
-            types.extend(encoded["token_type_ids"])
-        self.input_ids, self.token_types = Ragged.from_rows(ids), Ragged.from_rows(types)
+        first = (frame["hypothesis"] if ablation == "q_only" else frame["premise"]).tolist()
+        second = frame["hypothesis"].tolist() if ablation == "none" else None
+        self.input_ids, self.token_types = tokenize_pairs(tokenizer, first, second, max_length)
         self.use_token_types = "token_type_ids" in tokenizer.model_input_names
         self.lengths = self.input_ids.lengths
         self.labels = frame["label"].to_numpy(dtype=np.int64)

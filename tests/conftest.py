@@ -73,13 +73,16 @@ def qa_frame(*rows: tuple) -> pd.DataFrame:
 
 @pytest.fixture
 def command(capsys):
-    """Run run.py in this process; returns (exit code, stdout, stderr)."""
+    """Run run.py in this process, in float32 unless told otherwise; returns (exit code, stdout, stderr)."""
     import helpers
     import run
 
     def call(*argv) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = helpers.run_script(run.main, [str(word) for word in argv])
+        argv = [str(word) for word in argv]
+        if not {"--precision", "--bf16", "--fp16"} & set(argv):
+            argv += ["--precision", "float32"]
+        code = helpers.run_script(run.main, argv)
         captured = capsys.readouterr()
         return code, captured.out, captured.err
 

@@ -160,6 +160,7 @@ def test_nli_numbers_equal_a_pair_by_pair_computation(still_model, tokenizer, tm
         train_dataset=pairs,
         processing_class=tokenizer,
         data_collator=PadCollator(tokenizer),
+        micro_batch_tokens=1024,
     )
     expected = {}
     for row in frame.itertuples():

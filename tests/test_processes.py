@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMON = ["--dataset", "demo:v2", "--max_length", "96", "--doc_stride", "16", "--no_cuda"]
+COMMON = ["--dataset", "demo:v2", "--max_length", "96", "--doc_stride", "16", "--no_cuda", "--precision", "float32"]
 SMALL_BATCHES = ["--per_device_eval_batch_size", "4"]
 TORCHRUN = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29561"]
 ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "--main_process_port", "29562"]
@@ -79,6 +80,24 @@ def test_two_processes_train_and_load_the_best_model(tmp_path, still_model):
     evaluated = [entry["eval_f1"] for entry in states[1]["log_history"] if "eval_f1" in entry]
     assert figures["eval_f1"] == pytest.approx(max(evaluated), abs=1e-9)
     assert states[1]["best_metric"] == pytest.approx(max(evaluated), abs=1e-9)
+
+
+@pytest.mark.slow
+def test_two_processes_in_micro_batches_take_the_step_of_one(tmp_path, still_model):
+    """One step of plain gradient descent at rate 1, so that the weights tell the gradient."""
+    argv = ["--do_train", "--model", still_model, "--max_train_samples", "16", "--max_steps", "1", "--optim", "sgd",
+            "--learning_rate", "1", "--lr_scheduler_type", "constant", "--max_grad_norm", "0", "--precision", "float32",
+            "--train_sampling_strategy", "sequential", *COMMON]  # fmt: skip
+    for name, launcher, batch, budget in (("one", [], "16", "100000"), ("two", TORCHRUN, "8", "200")):
+        out = ["--output_dir", tmp_path / name, "--per_device_train_batch_size", batch, "--micro_batch_tokens", budget]
+        launch(launcher, *argv, *out, cwd=tmp_path)
+    places = still_model, tmp_path / "one", tmp_path / "two"
+    before, one, two = (load_file(place / "model.safetensors") for place in places)
+    assert one.keys() == two.keys()
+    moved = [(one[f"electra.{name}"] - value).abs().max() for name, value in before.items()]
+    assert max(moved) > 1e-3
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=2e-6)
 
 
 def epoch(directory: Path, number: int) -> dict[str, dict]:

@@ -1,5 +1,6 @@
 """The Trainer: padding, batching, accumulation, order of work and restarts change nothing."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from conftest import qa_frame
 
+from cpu_functions import CpuFunctions
 from evaluation import QaEvaluation
 from training import QaTrainer
 from windows import PadCollator, QaWindows
@@ -24,7 +26,7 @@ def demo_windows(tokenizer, variant="", n_rows=48, max_length=64):
     return frame, QaWindows(frame, tokenizer, max_length, 16)
 
 
-def make_trainer(model_path, tokenizer, tmp_path, variant="", n_rows=48, **arguments):
+def make_trainer(model_path, tokenizer, tmp_path, variant="", n_rows=48, micro_batch_tokens=1024, **arguments):
     from transformers import AutoModelForQuestionAnswering, TrainingArguments, set_seed
 
     frame, windows = demo_windows(tokenizer, variant, n_rows)
@@ -40,6 +42,7 @@ def make_trainer(model_path, tokenizer, tmp_path, variant="", n_rows=48, **argum
         processing_class=tokenizer,
         data_collator=PadCollator(tokenizer),
         evaluation=QaEvaluation(frame, windows, seed=5, **choices),
+        micro_batch_tokens=micro_batch_tokens,
     )
 
 
@@ -128,6 +131,34 @@ def test_gradients_agree_between_one_batch_of_16_and_4_of_4(still_model, tokeniz
     one, other = gradients_of_one_step(whole), gradients_of_one_step(parts)
     assert one.keys() == other.keys()
     assert max(gradient.abs().max() for gradient in one.values()) > 1e-3
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("micro_batch_tokens", [1, 150, 400])
+def test_micro_batches_leave_the_gradient_of_the_whole_batch(still_model, tokenizer, tmp_path, micro_batch_tokens):
+    arguments = {"max_steps": 1, "max_grad_norm": 0.0, "per_device_train_batch_size": 16, "seed": 3}
+    whole = make_trainer(still_model, tokenizer, tmp_path / "a", micro_batch_tokens=10**6, **arguments)
+    parts = make_trainer(still_model, tokenizer, tmp_path / "b", micro_batch_tokens=micro_batch_tokens, **arguments)
+    calls = []
+    parts.compute_loss = lambda *args, call=parts.compute_loss, **kwargs: calls.append(args) or call(*args, **kwargs)
+    one, other = gradients_of_one_step(whole), gradients_of_one_step(parts)
+    assert len(calls) > 2
+    assert one.keys() == other.keys()
+    assert max(gradient.abs().max() for gradient in one.values()) > 1e-3
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
+
+
+def test_the_stand_ins_leave_the_gradient_of_pytorchs_functions(still_model, tokenizer, tmp_path):
+    arguments = {"max_steps": 1, "max_grad_norm": 0.0, "per_device_train_batch_size": 16}
+    ours = make_trainer(still_model, tokenizer, tmp_path / "a", **arguments)
+    stock = make_trainer(still_model, tokenizer, tmp_path / "b", **arguments)
+    assert isinstance(ours.functions, CpuFunctions)
+    stock.functions = contextlib.nullcontext()
+    one, other = gradients_of_one_step(ours), gradients_of_one_step(stock)
+    assert any("word_embeddings" in name for name in one)
+    assert one.keys() == other.keys()
     for name in one:
         torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
 

@@ -1,0 +1,126 @@
+"""Stand-ins for two PyTorch functions that take most of a small model's training step on a CPU beside its products.
+
+Dropout draws its mask one number at a time on one thread; here two or four draws are cut from each random 64-bit
+number, and turned into masks that are laid over the values bit by bit. The gradient of an embedding is a dense table
+for every micro-batch; here the rows that occur are added where it is summed.
+"""
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+# A draw is a signed number as wide as a value.
+DRAWS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
+NO_PADDING = -1
+PLAIN_EMBEDDING = {"max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
+
+
+def n_dropped(p: float, dtype: torch.dtype) -> int:
+    """How many of the draws for values of a type are dropped for a dropout probability."""
+    return round(p * 2 ** torch.iinfo(DRAWS[dtype]).bits)
+
+
+def kept_scale(p: float, dtype: torch.dtype) -> float:
+    """What kept values are multiplied by: one over the share that is kept, `p` as a whole number of draws."""
+    return 1 / (1 - n_dropped(p, dtype) / 2 ** torch.iinfo(DRAWS[dtype]).bits)
+
+
+def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> torch.Tensor:
+    """Which values dropout keeps, each independently of the others: all bits set or none, int16 or int32 [*shape].
+
+    The numbers are SFC64's, seeded by one number of PyTorch's generator of the CPU, so seeds and checkpoints govern
+    them.
+
+    Args:
+        p: dropout probability, 0 < n_dropped(p, dtype) < number of draws.
+        dtype: bfloat16 or float32, of the values.
+    """
+    limits, n_values = torch.iinfo(DRAWS[dtype]), shape.numel()
+    seed = int(torch.empty((), dtype=torch.int64).random_(0, None))
+    numbers = np.random.SFC64(seed).random_raw(-(-n_values * limits.bits // 64))
+    draws = torch.from_numpy(numbers.view(f"int{limits.bits}")[:n_values]).view(shape)
+    first_dropped = limits.max + 1 - n_dropped(p, dtype)
+    return draws.clamp_(first_dropped - 1, first_dropped).sub_(first_dropped)
+
+
+def laid_over(values: torch.Tensor, mask: torch.Tensor, scale: float) -> torch.Tensor:
+    """Values times `scale` where a mask has its bits set, else 0."""
+    return (values.view(mask.dtype) & mask).view(values.dtype).mul_(scale)
+
+
+class Dropout(torch.autograd.Function):
+    """Dropout (Srivastava et al. 2014) with kept values divided by the share that is kept."""
+
+    @staticmethod
+    def forward(ctx, values: torch.Tensor, p: float) -> torch.Tensor:
+        """Values of any shape, some set to 0."""
+        mask = keep_mask(values.shape, p, values.dtype)
+        ctx.save_for_backward(mask)
+        ctx.scale = kept_scale(p, values.dtype)
+        return laid_over(values, mask, ctx.scale)
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor):
+        """The gradient of the kept values."""
+        (mask,) = ctx.saved_tensors
+        return laid_over(gradient, mask, ctx.scale), None
+
+
+class Embedding(torch.autograd.Function):
+    """Rows of a table, whose gradient is added to the table's `grad` row by row; those of `padding_idx` get none."""
+
+    @staticmethod
+    def forward(ctx, table: torch.Tensor, places: torch.Tensor, padding_idx: int) -> torch.Tensor:
+        """float [*places.shape, n_columns]."""
+        ctx.table, ctx.padding_idx = table, padding_idx
+        ctx.save_for_backward(places)
+        return table.detach()[places]
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor):
+        """Add to the table's gradient; autograd itself gets none."""
+        (places,), table = ctx.saved_tensors, ctx.table
+        rows = gradient.reshape(-1, gradient.shape[-1]).to(table.dtype)
+        places = places.reshape(-1)
+        if ctx.padding_idx != NO_PADDING:
+            rows = rows * (places != ctx.padding_idx)[:, None]
+        if table.grad is None:
+            table.grad = torch.zeros_like(table)
+        table.grad.index_add_(0, places, rows)
+        return None, None, None
+
+
+class CpuFunctions(TorchFunctionMode):
+    """While it is entered, training on a CPU calls the stand-ins where they do what was asked for.
+
+    Args:
+        sums_gradients: whether gradients of tables may be summed outside of autograd. Not where processes share
+            gradients, which wait for autograd's.
+    """
+
+    def __init__(self, *, sums_gradients: bool):
+        super().__init__()
+        self.sums_gradients = sums_gradients
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        """Called by PyTorch in place of `function`."""
+        kwargs = kwargs or {}
+        if function is torch.nn.functional.dropout:
+            return self.dropout(*args, **kwargs)
+        if function is torch.nn.functional.embedding and self.sums_gradients:
+            return self.embedding(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    def dropout(self, values: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
+        """As torch.nn.functional.dropout."""
+        fits = training and not inplace and values.device.type == "cpu" and values.dtype in DRAWS
+        if not fits or not 0 < n_dropped(p, values.dtype) < 2 ** torch.iinfo(DRAWS[values.dtype]).bits:
+            return torch.nn.functional.dropout(values, p, training, inplace)
+        return Dropout.apply(values, p)
+
+    def embedding(self, places: torch.Tensor, table: torch.Tensor, padding_idx: int | None = None, **options):
+        """As torch.nn.functional.embedding."""
+        learns = table.requires_grad and table.is_leaf and torch.is_grad_enabled() and table.device.type == "cpu"
+        if not learns or PLAIN_EMBEDDING | options != PLAIN_EMBEDDING:
+            return torch.nn.functional.embedding(places, table, padding_idx, **options)
+        return Embedding.apply(table, places, NO_PADDING if padding_idx is None else padding_idx % len(table))

@@ -1,0 +1,47 @@
+"""Micro-batches: every row once, within the budget, padded no further than needed."""
+
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batches import micro_batches, pack
+
+LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
+
+
+def batch_of(lengths):
+    """Row r holds its own number, r + 1, in each of its tokens."""
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    rows = torch.arange(len(lengths))
+    return {"input_ids": mask * (rows[:, None] + 1), "attention_mask": mask.long(), "row": rows, "start": rows * 2}
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_every_row_is_in_one_part_within_the_budget_and_without_needless_padding(lengths, budget):
+    batch = batch_of(lengths)
+    parts = micro_batches(batch, budget)
+    assert sorted(row for part in parts for row in part["row"].tolist()) == list(range(len(lengths)))
+    for part in parts:
+        own = [lengths[row] for row in part["row"]]
+        assert part["input_ids"].shape == part["attention_mask"].shape == (len(own), max(own))
+        assert part["input_ids"].numel() <= budget or len(own) == 1
+        assert part["attention_mask"].sum(1).tolist() == own
+        assert part["start"].tolist() == [2 * row for row in part["row"]]
+        for row, tokens in zip(part["row"].tolist(), part["input_ids"], strict=True):
+            assert tokens[tokens > 0].tolist() == [row + 1] * lengths[row]
+
+
+def test_longest_rows_come_first_and_equal_ones_in_their_order():
+    parts = micro_batches(batch_of([3, 9, 3, 5, 9]), 10)
+    assert [part["row"].tolist() for part in parts] == [[1], [4], [3, 0], [2]]
+
+
+def test_a_batch_within_the_budget_is_left_as_it_is():
+    batch = batch_of([3, 9])
+    assert micro_batches(batch, 18)[0] is batch
+    assert len(micro_batches(batch, 17)) == 2
+
+
+def test_rows_are_packed_by_their_padded_size():
+    assert [part.tolist() for part in pack(np.array([9, 5, 5, 1, 1, 1]), 10)] == [[0], [1, 2], [3, 4, 5]]

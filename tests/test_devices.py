@@ -1,0 +1,86 @@
+"""What a device does well: the precision that is chosen, the float32 path, budgets and memory."""
+
+import types
+
+import numpy as np
+import pytest
+import torch
+
+import devices
+from errors import UsageError
+
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("able", "expected"),
+    [({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16"), ({"avx2": True, "avx512_bf16": False}, "float32")],
+)
+def test_auto_takes_bf16_where_the_processor_multiplies_in_it(monkeypatch, able, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    precision, why = devices.settle_precision("auto", CPU)
+    assert precision == expected
+    assert ("does not" in why) is (expected == "float32")
+    assert devices.settle_precision("float32", CPU)[0] == "float32"
+    assert devices.settle_precision("bf16", CPU)[0] == "bf16"
+
+
+@pytest.mark.parametrize(("is_native", "expected"), [(True, "bf16"), (False, "float32")])
+def test_auto_on_a_gpu_and_bf16_where_it_is_not(monkeypatch, is_native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_native)
+    assert devices.settle_precision("auto", GPU)[0] == expected
+    if not is_native:
+        with pytest.raises(UsageError, match="float32"):
+            devices.settle_precision("bf16", GPU)
+
+
+def product_error() -> float:
+    generator = torch.Generator().manual_seed(7)
+    one, other = (torch.randn(300, 900, generator=generator), torch.randn(900, 200, generator=generator))
+    exact = one.double().numpy() @ other.double().numpy()
+    return float(np.abs((one @ other).numpy() - exact).max() / np.abs(exact).max())
+
+
+@pytest.fixture
+def stock_float32():
+    """The setting of float32 products, put back afterwards."""
+    settings = torch.backends.mkldnn.matmul
+    before, settings.fp32_precision = settings.fp32_precision, "ieee"
+    yield settings
+    settings.fp32_precision = before
+
+
+def test_float32_stays_float32_whatever_path_it_takes(stock_float32):
+    assert product_error() < 1e-6
+    devices.use_exact_float32(CPU)
+    assert product_error() < 1e-6
+
+
+def test_a_path_that_is_not_exact_is_not_taken(stock_float32, monkeypatch):
+    monkeypatch.setattr(devices, "EXACT_ERROR", 0.0)
+    assert devices.use_exact_float32(CPU) is False
+    assert stock_float32.fp32_precision == "ieee"
+
+
+def test_nothing_is_set_for_a_gpu(stock_float32):
+    assert devices.use_exact_float32(GPU) is False
+    assert stock_float32.fp32_precision == "ieee"
+
+
+def test_the_budget_of_a_gpu_follows_its_memory(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: types.SimpleNamespace(total_memory=16e9))
+    config = types.SimpleNamespace(hidden_size=256, num_attention_heads=4, num_hidden_layers=12)
+    a_token = 12 * 2 * (34 * 256 + 5 * 4 * 512)
+    assert devices.micro_batch_tokens(config, 512, GPU) == int(0.4 * 16e9 / a_token) == 14_076
+    config.num_hidden_layers = 12_000
+    assert devices.micro_batch_tokens(config, 512, GPU) == 512
+    assert devices.micro_batch_tokens(config, 512, CPU) == 1024
+
+
+def test_peak_memory_counts_what_was_held():
+    before = devices.peak_memory(CPU)["host"]
+    block = np.ones(60_000_000)
+    grown = devices.peak_memory(CPU)["host"] - before
+    del block
+    assert before > 0.1
+    assert grown > 0.2 or before > 1.5  # an earlier test may have held more

@@ -1,0 +1,167 @@
+"""Texts as tokens in flat arrays: each distinct text is tokenised once, and many texts are kept for the next run."""
+
+import dataclasses
+import json
+import logging
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import outputs
+from errors import DataError
+
+logger = logging.getLogger(__name__)
+
+TOKENIZE_BATCH = 1000
+# Fewer characters are tokenised in less time than it takes to look for their tokens.
+CACHED_CHARACTERS = 2_000_000
+CACHE = "datamap_tokens"
+
+
+@dataclasses.dataclass(frozen=True)
+class Ragged:
+    """Rows of different lengths in one flat array: row i is `flat[offsets[i]:offsets[i + 1]]`."""
+
+    flat: np.ndarray
+    offsets: np.ndarray
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[Sequence[int]]) -> "Ragged":
+        """Pack lists of integers into int32 arrays."""
+        lengths = np.fromiter((len(row) for row in rows), dtype=np.int64, count=len(rows))
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        flat = np.fromiter((item for row in rows for item in row), dtype=np.int32, count=int(offsets[-1]))
+        return cls(flat, offsets)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """The length of every row, int64 [n_rows]."""
+        return np.diff(self.offsets)
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.flat[self.offsets[row] : self.offsets[row + 1]]
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenizedContexts:
+    """Every distinct context, tokenised once without special tokens.
+
+    `token_ids`, `char_starts` and `char_ends` are parallel flat arrays; context c's tokens stand at
+    `offsets[c]:offsets[c + 1]`. Character ends are exclusive.
+    """
+
+    token_ids: np.ndarray
+    char_starts: np.ndarray
+    char_ends: np.ndarray
+    offsets: np.ndarray
+
+
+def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
+    """Tokenise distinct contexts in batches, keeping ids and character offsets as flat int32 arrays."""
+
+    def make() -> dict[str, np.ndarray]:
+        ids, spans, lengths = [], [], []
+        settings = {"return_offsets_mapping": True, "return_token_type_ids": False, "add_special_tokens": False}
+        for batch in in_batches(tokenizer, "Tokenising contexts", contexts, verbose=False, **settings):
+            for row_ids, row_spans in zip(batch["input_ids"], batch["offset_mapping"], strict=True):
+                ids.append(np.array(row_ids, dtype=np.int32))
+                spans.append(np.array(row_spans, dtype=np.int32).reshape(-1, 2))
+                lengths.append(len(row_ids))
+        char_spans = np.concatenate(spans) if spans else np.empty((0, 2), dtype=np.int32)
+        return {
+            "token_ids": np.concatenate(ids) if ids else np.empty(0, dtype=np.int32),
+            "char_starts": np.ascontiguousarray(char_spans[:, 0]),
+            "char_ends": np.ascontiguousarray(char_spans[:, 1]),
+            "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        }
+
+    return TokenizedContexts(**kept(tokenizer, ("contexts",), [contexts], make))
+
+
+def tokenize_pairs(
+    tokenizer, first: Sequence[str], second: Sequence[str] | None, max_length: int
+) -> tuple[Ragged, Ragged]:
+    """Token ids and token types of single texts or pairs with special tokens; the longer side is cut first."""
+
+    def make() -> dict[str, np.ndarray]:
+        ids, types = [], []
+        settings = {"truncation": True, "max_length": max_length, "return_token_type_ids": True}
+        for batch in in_batches(tokenizer, "Tokenising pairs", first, second, **settings):
+            ids.extend(batch["input_ids"])
+            types.extend(batch["token_type_ids"])
+        rows, row_types = Ragged.from_rows(ids), Ragged.from_rows(types)
+        return {"ids": rows.flat, "types": row_types.flat, "offsets": rows.offsets}
+
+    found = kept(tokenizer, ("pairs", max_length), [first, second or []], make)
+    return Ragged(found["ids"], found["offsets"]), Ragged(found["types"], found["offsets"])
+
+
+def in_batches(tokenizer, title: str, first: Sequence[str], second: Sequence[str] | None = None, **settings):
+    """What the tokenizer gives for batch after batch, without attention masks."""
+    begins = range(0, len(first), TOKENIZE_BATCH)
+    for begin in tqdm(begins, desc=title, unit="batch", disable=len(begins) < 3, leave=False):
+        rows = slice(begin, begin + TOKENIZE_BATCH)
+        texts = [list(side[rows]) for side in (first, second) if side is not None]
+        yield tokenizer(*texts, return_attention_mask=False, **settings)
+
+
+def kept(
+    tokenizer, settings: tuple, texts: Sequence[Sequence[str]], make: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The arrays of `make`, from the cache of data sets where an earlier run with many texts has left them.
+
+    The file's name is the fingerprint (as `datasets` makes them) of tokenizer, settings and texts, so it is never out
+    of date. HF_DATASETS_CACHE says where the cache is, `datasets.disable_caching()` turns it off.
+    """
+    if sum(len(text) for side in texts for text in side) < CACHED_CHARACTERS:
+        return make()
+    import datasets
+    from datasets.fingerprint import Hasher
+
+    if not datasets.is_caching_enabled():
+        return make()
+    described = json.loads(tokenizer.backend_tokenizer.to_str())
+    described |= {"truncation": None, "padding": None}  # these change with every call
+    name = Hasher.hash([described, settings, texts])
+    path = Path(datasets.config.HF_DATASETS_CACHE) / CACHE / f"{name}.npz"
+    found = read_arrays(path)
+    if found is None:
+        found = make()
+        write_arrays(path, found)
+    return found
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """The arrays of a file; None where there is no file, or one that cannot be read, which is said."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            found = {name: file[name] for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        logger.warning("%s cannot be read (%s); the texts are tokenised again.", path, error)
+        return None
+    logger.info("Tokens of an earlier run: %s.", path)
+    return found
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Keep arrays in a file; where it cannot be written, say so and go on, as only the next run would need it."""
+    try:
+        with outputs.atomic_writer(path, binary=True) as file:
+            np.savez(file, **arrays)
+    except DataError as error:
+        logger.warning("The tokens are not kept for the next run: %s", error)
+
+
+def tokenize_texts(tokenizer, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text without special tokens; equal texts are tokenised once."""
+    distinct = list(dict.fromkeys(texts))
+    if not distinct:
+        return []
+    encoded = tokenizer(distinct, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
+    by_text = dict(zip(distinct, encoded, strict=True))
+    return [by_text[text] for text in texts]

@@ -1,17 +1,21 @@
-"""Stand-ins for two PyTorch functions that take most of a small model's training step on a CPU beside its products.
+"""Stand-ins for functions that take most of a small model's training step on a CPU beside its matrix products.
 
 Dropout draws its mask one number at a time on one thread; here two or four draws are cut from each random 64-bit
 number, and turned into masks that are laid over the values bit by bit. The gradient of an embedding is a dense table
-for every micro-batch; here the rows that occur are added where it is summed.
+for every micro-batch; here the rows that occur are added where it is summed. Attention casts its probabilities to
+float32 and back; here they stay in the precision of the products, and only their softmax is in float32.
 """
 
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
 # A draw is a signed number as wide as a value.
 DRAWS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
 NO_PADDING = -1
+ATTENTION = "cpu_products"
 PLAIN_EMBEDDING = {"max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
 
 
@@ -25,6 +29,11 @@ def kept_scale(p: float, dtype: torch.dtype) -> float:
     return 1 / (1 - n_dropped(p, dtype) / 2 ** torch.iinfo(DRAWS[dtype]).bits)
 
 
+def fits(p: float, dtype: torch.dtype) -> bool:
+    """Whether values of this type can be dropped by draws with this probability, some of them but not all."""
+    return dtype in DRAWS and 0 < n_dropped(p, dtype) < 2 ** torch.iinfo(DRAWS[dtype]).bits
+
+
 def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> torch.Tensor:
     """Which values dropout keeps, each independently of the others: all bits set or none, int16 or int32 [*shape].
 
@@ -32,7 +41,7 @@ def keep_mask(shape: torch.Size, p: float, dtype: torch.dtype) -> torch.Tensor:
     them.
 
     Args:
-        p: dropout probability, 0 < n_dropped(p, dtype) < number of draws.
+        p: dropout probability, one that `fits`.
         dtype: bfloat16 or float32, of the values.
     """
     limits, n_values = torch.iinfo(DRAWS[dtype]), shape.numel()
@@ -64,6 +73,70 @@ class Dropout(torch.autograd.Function):
         """The gradient of the kept values."""
         (mask,) = ctx.saved_tensors
         return laid_over(gradient, mask, ctx.scale), None
+
+
+class Attention(torch.autograd.Function):
+    """Softmax attention (Vaswani et al. 2017, equation 1) with dropout of its probabilities."""
+
+    @staticmethod
+    def forward(ctx, query, key, value, bias, scaling: float, p: float) -> torch.Tensor:
+        """Values mixed by the softmax of the scaled products of queries and keys, [batch, heads, n_tokens, n].
+
+        Args:
+            query, key, value: float [batch, heads, n_tokens, n], all of one type.
+            bias: added to the scaled products, broadcast to [batch, heads, n_tokens, n_tokens]; or None.
+            p: dropout probability; 0 for none.
+        """
+        with torch.autocast("cpu", enabled=False):
+            query = query * scaling
+            scores = query @ key.mT
+            if bias is not None:
+                scores += bias
+            probs = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype)
+            ctx.scale, mask = kept_scale(p, value.dtype), None
+            kept = probs
+            if p:
+                mask = keep_mask(probs.shape, p, probs.dtype)
+                kept = laid_over(probs, mask, ctx.scale)
+            out = kept @ value
+        ctx.scaling = scaling
+        ctx.save_for_backward(query, key, value, probs, mask, kept, out)
+        return out
+
+    @staticmethod
+    def backward(ctx, gradient: torch.Tensor):
+        """The gradients of query, key and value.
+
+        That of the scores is probs · (gradient of probs − its mean over probs), and that mean is the product of output
+        and gradient (Dao et al. 2022, arXiv 2205.14135, appendix B.2).
+        """
+        query, key, value, probs, mask, kept, out = ctx.saved_tensors
+        with torch.autocast("cpu", enabled=False):
+            gradient = gradient.to(value.dtype)
+            scores = gradient @ value.mT
+            if mask is not None:
+                scores = laid_over(scores, mask, ctx.scale)
+            mean = (gradient.float() * out.float()).sum(-1, keepdim=True)
+            scores = scores.sub_(mean).mul_(probs)
+            return (scores @ key).mul_(ctx.scaling), scores.mT @ query, kept.mT @ gradient, None, None, None
+
+
+def attend(module, query, key, value, attention_mask, scaling=None, dropout: float = 0.0, **kwargs):
+    """Attention as Transformers' AttentionInterface calls it: ([batch, n_tokens, heads, n], None)."""
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    p = dropout if module.training and fits(dropout, value.dtype) else 0.0
+    bias = None if attention_mask is None else attention_mask.to(value.dtype)
+    return Attention.apply(query, key, value, bias, scaling, p).transpose(1, 2).contiguous(), None
+
+
+def use_fast_attention(model) -> bool:
+    """Have a model on a CPU attend by `attend`, where its code leaves that choice; whether it does."""
+    if not model._supports_attention_backend:
+        return False
+    AttentionInterface.register(ATTENTION, attend)
+    AttentionMaskInterface.register(ATTENTION, ALL_MASK_ATTENTION_FUNCTIONS["eager"])
+    model.set_attn_implementation(ATTENTION)
+    return True
 
 
 class Embedding(torch.autograd.Function):
@@ -113,8 +186,7 @@ class CpuFunctions(TorchFunctionMode):
 
     def dropout(self, values: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
         """As torch.nn.functional.dropout."""
-        fits = training and not inplace and values.device.type == "cpu" and values.dtype in DRAWS
-        if not fits or not 0 < n_dropped(p, values.dtype) < 2 ** torch.iinfo(DRAWS[values.dtype]).bits:
+        if not training or inplace or values.device.type != "cpu" or not fits(p, values.dtype):
             return torch.nn.functional.dropout(values, p, training, inplace)
         return Dropout.apply(values, p)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from cpu_functions import use_fast_attention
 from errors import UsageError
 from helpers import AUTO, BF16, CPU_MICRO_BATCH_TOKENS, FLOAT32
 
@@ -60,13 +61,15 @@ def use_exact_float32(device: torch.device) -> bool:
     return True
 
 
-def attention(device: torch.device) -> str | None:
-    """Transformers' name of the attention to use; None leaves it to Transformers.
+def choose_attention(model, device: torch.device) -> str:
+    """Have a model attend in the fastest way there is (benchmarks/); its name in Transformers' words.
 
-    On a CPU plain products are the fastest in training (benchmarks/); on a GPU Transformers takes PyTorch's fused
-    attention where the model has it.
+    On a CPU that is `cpu_functions.attend`, or plain products where a model's code leaves no choice; on a GPU what
+    Transformers takes by itself, PyTorch's fused attention where the model has it.
     """
-    return "eager" if device.type == "cpu" else None
+    if device.type == "cpu" and not use_fast_attention(model):
+        model.set_attn_implementation("eager")
+    return model.config._attn_implementation
 
 
 def keep_freed_memory() -> None:
@@ -123,12 +126,11 @@ def settle_computing(training_args, asked_tokens: int | None, config, max_length
     """Set this process up to train fast; what the manifest says of it.
 
     Returns:
-        "precision", "exact_float32_by_onednn" (whether float32 goes that way), "attention" and "micro_batch_tokens".
+        "precision", "exact_float32_by_onednn" (whether float32 goes that way) and "micro_batch_tokens".
     """
     device = training_args.device
     return {
         "precision": precision_name(training_args),
         "exact_float32_by_onednn": speed_up(device),
-        "attention": attention(device),
         "micro_batch_tokens": asked_tokens or micro_batch_tokens(config, max_length, device),
     }

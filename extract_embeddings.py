@@ -119,7 +119,7 @@ def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokeni
 
 def make_encoder(options: argparse.Namespace, path: str, config, tokenizer, device):
     """The model without its head, in the precision that was asked for."""
-    from devices import attention, settle_precision, speed_up
+    from devices import choose_attention, settle_precision, speed_up
     from encoder import Encoder
     from windows import pair_template
 
@@ -127,7 +127,8 @@ def make_encoder(options: argparse.Namespace, path: str, config, tokenizer, devi
     precision, why = settle_precision(asked, device)
     logger.info("Computing in %s: %s.", precision, why)
     speed_up(device)
-    model = helpers.load_encoder(path, config, MODEL_FLAG, attention(device))
+    model = helpers.load_encoder(path, config, MODEL_FLAG)
+    choose_attention(model, device)
     return Encoder(model, tokenizer, precision=precision, cls_index=pair_template(tokenizer).cls_index)
 
 

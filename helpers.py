@@ -243,8 +243,8 @@ def load_weights(loader, path: str, config, purpose: str, **options):
     return model, new
 
 
-def load_model(path: str, config, task: str, *, needs_trained_head: bool, attention: str | None):
-    """The model with a head for the task and an `attention` that Transformers knows (None: its own choice).
+def load_model(path: str, config, task: str, *, needs_trained_head: bool):
+    """The model with a head for the task.
 
     Raises:
         DataError: the weights cannot be read or do not fit, or `needs_trained_head` and the head is not in the weights.
@@ -253,8 +253,7 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool, attent
 
     loader = AutoModelForQuestionAnswering if task == "qa" else AutoModelForSequenceClassification
     purpose = f"--model {path} for --task {task}"
-    choices = {"ignore_mismatched_sizes": not needs_trained_head, "attn_implementation": attention}
-    model, new = load_weights(loader, path, config, purpose, **choices)
+    model, new = load_weights(loader, path, config, purpose, ignore_mismatched_sizes=not needs_trained_head)
     if new and needs_trained_head:
         raise DataError(
             f"--model {path} has no trained weights for --task {task} ({new[0]} is missing), so there is "
@@ -265,11 +264,11 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool, attent
     return model
 
 
-def load_encoder(path: str, config, flag: str, attention: str | None):
+def load_encoder(path: str, config, flag: str):
     """The model without any head; DataError where its weights cannot be read or do not fit its configuration."""
     from transformers import AutoModel
 
-    model, _ = load_weights(AutoModel, path, config, f"{flag} {path}", attn_implementation=attention)
+    model, _ = load_weights(AutoModel, path, config, f"{flag} {path}")
     return model
 
 

@@ -222,7 +222,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     """Load model and tokenizer from `path`, tokenise the data; returns (trainer, resolved settings, features)."""
     from transformers import set_seed
 
-    from devices import settle_computing
+    from devices import choose_attention, settle_computing
     from examples import fit_labels
     from features import prepare_nli, prepare_qa
     from training import NliTrainer, QaTrainer
@@ -237,8 +237,8 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     check_best_metric(training_args, evaluation)
     set_seed(training_args.seed)
     computing = settle_computing(training_args, options.micro_batch_tokens, config, max_length)
-    choices = {"needs_trained_head": "train" not in data, "attention": computing["attention"]}
-    model = helpers.load_model(path, config, options.task, **choices)
+    model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
+    computing["attention"] = choose_attention(model, training_args.device)
     check_batches(training_args, features)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))

@@ -31,7 +31,7 @@ def described(shape: str, way: str) -> str:
     return "tuned by hand: grouped by length, float32 by oneDNN" if way == "tuned by hand" else way
 
 
-def make_model(shape: str, attention: str | None):
+def make_model(shape: str):
     """(model, tokenizer): MiniLM-L6 as it comes, ELECTRA-small of its true size with random weights."""
     from transformers import AutoModelForQuestionAnswering, AutoTokenizer, ElectraConfig, ElectraForQuestionAnswering
 
@@ -40,8 +40,8 @@ def make_model(shape: str, attention: str | None):
     path = helpers.model_path("demo")
     tokenizer = AutoTokenizer.from_pretrained(path)
     if shape == "MiniLM-L6":
-        return AutoModelForQuestionAnswering.from_pretrained(path, attn_implementation=attention), tokenizer
-    config = ElectraConfig(vocab_size=len(tokenizer), attn_implementation=attention)
+        return AutoModelForQuestionAnswering.from_pretrained(path), tokenizer
+    config = ElectraConfig(vocab_size=len(tokenizer))
     return ElectraForQuestionAnswering(config), tokenizer
 
 
@@ -77,7 +77,9 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
     if ours:
         devices.keep_freed_memory()
     torch.manual_seed(0)
-    model, tokenizer = make_model(shape, devices.attention(place) if ours else None)
+    model, tokenizer = make_model(shape)
+    if ours:
+        devices.choose_attention(model, place)
     windows = QaWindows(questions(dataset), tokenizer, USUAL[shape], DOC_STRIDE)
     collator = PadCollator(tokenizer)
     arguments = TrainingArguments(

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cpu_functions import CpuFunctions, keep_mask, kept_scale, n_dropped
+from cpu_functions import ATTENTION, CpuFunctions, attend, keep_mask, kept_scale, n_dropped, use_fast_attention
+from devices import choose_attention
 
 N = 400_000
 
@@ -84,6 +85,85 @@ def test_without_training_and_at_the_ends_of_the_range_dropout_is_pytorchs():
         assert torch.equal(functional.dropout(values, 0.0), values)
         assert torch.equal(functional.dropout(values, 1.0), torch.zeros(9))
         assert torch.equal(torch.nn.Dropout(0.5).eval()(values), values)
+
+
+def attention_inputs(dtype=torch.float32, n_tokens=7):
+    """Query, key, value [2, 3, n_tokens, 5] as transposed views, and a bias that hides the first row's last tokens."""
+    generator_state()
+    sides = [torch.randn(2, n_tokens, 3, 5).to(dtype).requires_grad_() for _ in range(3)]
+    bias = torch.zeros(2, 1, 1, n_tokens)
+    bias[0, ..., -2:] = torch.finfo(torch.float32).min
+    return sides, bias
+
+
+class Module:
+    training = True
+
+
+def stock_attention(query, key, value, bias, scaling, kept=1.0):
+    """Attention in float64 by its definition; `kept` multiplies the probabilities."""
+    scores = query.double() @ key.double().mT * scaling + bias.double()
+    return ((torch.softmax(scores, -1) * kept) @ value.double()).transpose(1, 2)
+
+
+def test_attention_and_its_gradient_equal_the_definition():
+    sides, bias = attention_inputs()
+    found, _ = attend(Module, *(side.transpose(1, 2) for side in sides), bias, scaling=0.3)
+    expected = stock_attention(*(side.transpose(1, 2) for side in sides), bias, 0.3)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+    weights = torch.randn_like(found)
+    own = torch.autograd.grad((found * weights).sum(), sides)
+    true = torch.autograd.grad((expected * weights).sum(), sides)
+    assert max(gradient.abs().max() for gradient in true) > 0.1
+    for one, other in zip(own, true, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
+
+
+def test_attention_drops_probabilities_and_passes_their_gradient():
+    sides, bias = attention_inputs()
+    heads = [side.transpose(1, 2) for side in sides]
+    generator_state(3)
+    found, _ = attend(Module, *heads, bias, dropout=0.5)
+    generator_state(3)
+    kept = -keep_mask(torch.Size([2, 3, 7, 7]), 0.5, torch.float32).double() * kept_scale(0.5, torch.float32)
+    assert 0.3 < (kept == 0).double().mean() < 0.7
+    expected = stock_attention(*heads, bias, 5**-0.5, kept)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+    own, true = (torch.autograd.grad(out.square().sum(), sides, retain_graph=True) for out in (found, expected))
+    for one, other in zip(own, true, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_attention_in_bfloat16_is_close_and_stays_in_it():
+    sides, bias = attention_inputs(torch.bfloat16)
+    found, _ = attend(Module, *(side.transpose(1, 2) for side in sides), bias)
+    assert found.dtype == torch.bfloat16
+    exact = stock_attention(*(side.transpose(1, 2) for side in sides), bias, 5**-0.5)
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=0.03)
+
+
+def test_a_model_gives_the_same_with_it_and_saves_no_trace_of_it(tiny_model, tmp_path):
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(tiny_model).eval()
+    ids, mask = torch.randint(5, 900, (3, 11)), torch.ones(3, 11, dtype=torch.int64)
+    mask[1, 6:] = 0
+    before = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert use_fast_attention(model)
+    after = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert not torch.equal(before, after)
+    torch.testing.assert_close(after[mask == 1], before[mask == 1], rtol=0, atol=1e-6)
+    model.save_pretrained(tmp_path)
+    assert ATTENTION not in (tmp_path / "config.json").read_text()
+
+
+def test_a_model_whose_code_leaves_no_choice_is_left_alone():
+    from transformers import DebertaConfig, DebertaModel
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = DebertaModel(DebertaConfig(vocab_size=20, **sizes))
+    assert use_fast_attention(model) is False
+    assert choose_attention(model, torch.device("cpu")) == "eager"
 
 
 @pytest.mark.parametrize("padding_idx", [None, 2, -1])

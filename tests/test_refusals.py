@@ -212,7 +212,7 @@ def test_a_full_gpu_names_the_two_flags(command, monkeypatch, tmp_path, tiny_mod
     monkeypatch.setattr(Trainer, "train", full)
     argv = ("--do_train", "--dataset", "demo", "--model", tiny_model, "--output_dir", tmp_path / "out", "--no_cuda")
     code, _, err = command(*argv)
-    assert "--per_device_train_batch_size" in err
+    assert "--micro_batch_tokens" in err
     assert "--max_length" in err
     assert "Traceback" not in err
     assert code == 1

@@ -100,6 +100,7 @@ class QaEvaluation:
 
     def finish(self) -> dict[str, float]:
         """Figures of the whole data set; exact match and F1 in percent with their 95% intervals by context."""
+        self.nbest = self.collector.fold()
         seen = ~np.isinf(self.collector.null_scores)
         if not seen.all():
             raise RuntimeError(f"{np.sum(~seen)} of {len(seen)} examples were not evaluated")
@@ -116,9 +117,7 @@ class QaEvaluation:
 
     def _decide(self) -> None:
         """Choose each example's prediction from its best spans and its null score."""
-        best = self.collector.fold()
-        self.nbest = best
-        n = len(self.frame)
+        best, n = self.nbest, len(self.frame)
         first = np.searchsorted(best["example"], np.arange(n))
         has_span = np.bincount(best["example"], minlength=n) > 0
         self.spans_of = np.append(first, len(best["example"]))

@@ -26,7 +26,7 @@ def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: i
         raise UsageError("--null_score_threshold cannot act, these data have no unanswerable questions: leave it out.")
     search = {
         "max_answer_length": options.max_answer_length or longest,
-        "n_best": options.n_best_size or N_BEST_SIZE,
+        "n_best": (options.n_best_size or N_BEST_SIZE) if options.save_nbest else 1,
         "allow_no_answer": allow_no_answer,
         "null_score_threshold": options.null_score_threshold or NULL_SCORE_THRESHOLD,
     }

@@ -97,7 +97,7 @@ def add_window_options(add) -> None:
     add("--doc_stride", metavar="N", type=int, help=text)
     text = "longest answer in tokens (qa; default: the longest gold answer in the data)"
     add("--max_answer_length", metavar="N", type=helpers.positive, help=text)
-    text = f"spans kept of each example (qa; default: {N_BEST_SIZE})"
+    text = f"spans kept of each example with --save_nbest (qa; default: {N_BEST_SIZE})"
     add("--n_best_size", metavar="N", type=helpers.positive, help=text)
     text = "predict no answer when the null score exceeds the best span's by more than this many logits; "
     text += f"higher answers more (qa; default: {NULL_SCORE_THRESHOLD})"
@@ -184,6 +184,7 @@ def check_options(options: argparse.Namespace, training_args) -> None:
         (options.eval_split and not evaluates, "--eval_split needs --do_eval: add it."),
         (options.max_eval_samples and not evaluates, "--max_eval_samples needs --do_eval: add it."),
         (searches and not evaluates, f"--{min(searches, default='')} needs --do_eval: add it."),
+        (options.n_best_size and not options.save_nbest, "--n_best_size acts with --save_nbest: add it."),
         (not training_args.output_dir.strip(), "--output_dir is empty: name a directory."),
         (zero, f"--{min(zero, default='')} must be at least 1."),
         (not 0 <= training_args.seed < 2**32, f"--seed {training_args.seed} does not lie between 0 and 2^32 - 1."),

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 NO_SPAN = -1
+CANDIDATE = {"example": np.int64, "score": np.float32, "start": np.int32, "end": np.int32}
 
 
 def span_logits(logits: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -34,30 +35,36 @@ def search_spans(
 
     Returns:
         scores (float32), starts and ends (int64, positions in the window, both inclusive), each [batch, n_best],
-        best first. Where a window has fewer valid spans the score is -inf and the positions are -1.
+        best first; of equal spans the one that starts, then ends, earlier where only one is kept. Where a window has
+        fewer valid spans the score is -inf and the positions are -1.
     """
     length = start_logits.shape[1]
     positions = torch.arange(length, device=start_logits.device)
     outside = (positions < context_start[:, None]) | (positions >= context_end[:, None])
     starts = start_logits.masked_fill(outside, -torch.inf)
-    ends = end_logits.masked_fill(outside, -torch.inf)
     reach = min(max_answer_length, length)
-    ends = torch.nn.functional.pad(ends, (0, reach - 1), value=-torch.inf)
+    ends = torch.nn.functional.pad(end_logits.masked_fill(outside, -torch.inf), (0, reach - 1), value=-torch.inf)
     best_end = torch.nn.functional.max_pool1d(ends[:, None], reach, stride=1)[:, 0]
-    best_starts = torch.topk(starts + best_end, min(n_best, length), dim=1).indices
+    best_starts = largest(starts + best_end, min(n_best, length)).indices
     candidate_ends = best_starts[:, :, None] + torch.arange(reach, device=starts.device)
     end_scores = torch.gather(ends, 1, candidate_ends.flatten(1)).view(candidate_ends.shape)
     scores = (torch.gather(starts, 1, best_starts)[:, :, None] + end_scores).flatten(1)
-    top = torch.topk(scores, min(n_best, scores.shape[1]), dim=1)
+    top = largest(scores, min(n_best, scores.shape[1]))
     found_starts = torch.gather(best_starts, 1, top.indices // reach)
     found_ends = found_starts + top.indices % reach
     invalid = top.values == -torch.inf
+    found = top.values, found_starts.masked_fill_(invalid, NO_SPAN), found_ends.masked_fill_(invalid, NO_SPAN)
     short = n_best - top.values.shape[1]
-    return (
-        torch.nn.functional.pad(top.values, (0, short), value=-torch.inf),
-        torch.nn.functional.pad(found_starts.masked_fill(invalid, NO_SPAN), (0, short), value=NO_SPAN),
-        torch.nn.functional.pad(found_ends.masked_fill(invalid, NO_SPAN), (0, short), value=NO_SPAN),
-    )
+    if not short:
+        return found
+    fills = -torch.inf, NO_SPAN, NO_SPAN
+    pairs = zip(found, fills, strict=True)
+    return tuple(torch.nn.functional.pad(values, (0, short), value=fill) for values, fill in pairs)
+
+
+def largest(values: torch.Tensor, k: int):
+    """The k largest values of every row and their indices; where only one is asked for, the first of equal ones."""
+    return values.max(dim=1, keepdim=True) if k == 1 else torch.topk(values, k, dim=1)
 
 
 def keep_best(candidates: dict[str, np.ndarray], n_best: int) -> dict[str, np.ndarray]:
@@ -88,7 +95,7 @@ class SpanCollector:
 
     Memory grows with examples x n_best: candidates are folded whenever more than `fold_at` are waiting.
 
-    Attributes:
+    Attributes, as they are after `fold`:
         null_scores: float64 [n_examples], the lowest start + end logit of the classifier token over the windows.
         losses: float64 [n_windows], NaN for a window that has not come yet.
     """
@@ -97,26 +104,30 @@ class SpanCollector:
         self.windows, self.n_best, self.fold_at = windows, n_best, fold_at
         self.null_scores = np.full(windows.n_examples, np.inf)
         self.losses = np.full(len(windows), np.nan)
+        self.waiting: list[tuple[np.ndarray, ...]] = []
         self.n_waiting = 0
-        self.parts: list[dict[str, np.ndarray]] = []
+        self.best = {name: np.empty(0, dtype=kind) for name, kind in CANDIDATE.items()}
 
     def add(self, rows: np.ndarray, losses: np.ndarray, null_scores: np.ndarray, found: tuple[np.ndarray, ...]) -> None:
         """Take a batch: window rows [b], losses [b], null scores [b] and (scores, starts, ends) [b, n_best]."""
-        self.losses[rows] = losses
-        np.minimum.at(self.null_scores, self.windows.example[rows], null_scores)
-        scores, starts, ends = found
-        valid = (starts != NO_SPAN) & np.isfinite(scores)
-        window = np.broadcast_to(rows[:, None], starts.shape)[valid]
-        char_starts, char_ends = self.windows.char_spans(window, starts[valid], ends[valid])
-        part = {"example": self.windows.example[window], "score": scores[valid], "start": char_starts, "end": char_ends}
-        self.parts.append(part)
-        self.n_waiting += len(window)
+        self.waiting.append((rows, losses, null_scores, *found))
+        self.n_waiting += found[0].size
         if self.n_waiting > self.fold_at:
             self.fold()
 
     def fold(self) -> dict[str, np.ndarray]:
         """Merge everything that came so far; returns the arrays of `keep_best`."""
-        merged = {key: np.concatenate([part[key] for part in self.parts]) for key in self.parts[0]}
-        self.parts = [keep_best(merged, self.n_best)]
-        self.n_waiting = 0
-        return self.parts[0]
+        if not self.waiting:
+            return self.best
+        parts = (np.concatenate(part) for part in zip(*self.waiting, strict=True))
+        rows, losses, null_scores, scores, starts, ends = parts
+        self.waiting, self.n_waiting = [], 0
+        self.losses[rows] = losses
+        np.minimum.at(self.null_scores, self.windows.example[rows], null_scores)
+        valid = (starts != NO_SPAN) & np.isfinite(scores)
+        window = np.broadcast_to(rows[:, None], starts.shape)[valid]
+        char_starts, char_ends = self.windows.char_spans(window, starts[valid], ends[valid])
+        new = {"example": self.windows.example[window], "score": scores[valid], "start": char_starts, "end": char_ends}
+        merged = {name: np.concatenate([self.best[name], values]) for name, values in new.items()}
+        self.best = keep_best(merged, self.n_best)
+        return self.best

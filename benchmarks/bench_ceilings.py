@@ -10,10 +10,11 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator
 
-import timing
 import torch
-from inputs import SEED, demo_config
 from transformers import ElectraConfig
+
+import timing
+from inputs import SEED, demo_config
 
 N_TOKENS = 172
 MICRO_BATCH_TOKENS = {"cpu": 1024, "cuda": 65_536}

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import timing
 import torch
 from accelerate import PartialState
-from inputs import DOC_STRIDE, MAX_LENGTH, SEED, demo_config, demo_tokenizer, questions
 from transformers import AutoModel
 
 import helpers
+import timing
 from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, assemble, embed, plan_qa
 from extract_embeddings import make_encoder
+from inputs import DOC_STRIDE, MAX_LENGTH, SEED, demo_config, demo_tokenizer, questions
 from windows import QaWindows
 
 N_ROWS = {"cpu": 256, "cuda": 6000}

@@ -5,11 +5,11 @@ import functools
 
 import datasets
 import numpy as np
-import timing
-from inputs import DOC_STRIDE, MAX_LENGTH, demo_tokenizer, questions
 from torch.utils.data import DataLoader
 from transformers import default_data_collator
 
+import timing
+from inputs import DOC_STRIDE, MAX_LENGTH, demo_tokenizer, questions
 from windows import PadCollator, QaWindows
 
 BATCH_ROWS = 8

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import timing
-from inputs import SEED
 
 import outputs
 import plots
 import recordings
+import timing
 from dynamics import (
     AMBIGUOUS_FRACTION,
     CONFIDENCE_THRESHOLD,
@@ -19,6 +18,7 @@ from dynamics import (
     assign_regions,
     over_epochs,
 )
+from inputs import SEED
 
 N_EXAMPLES, N_EPOCHS = 130_000, 5
 

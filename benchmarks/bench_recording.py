@@ -7,10 +7,10 @@ import types
 from pathlib import Path
 
 import torch
-from bench_training import BATCH, make_trainer
-from timing import Row, take_turns
 
+from bench_training import BATCH, make_trainer
 from cartography_callback import CartographyCallback
+from timing import Row, take_turns
 
 REPEATS = 41
 SHAPE = "MiniLM-L6"

@@ -1,13 +1,19 @@
-"""Span search: the usual loop over the best starts and ends of every window against search_spans and SpanCollector."""
+"""Span search: the usual loop over the best starts and ends of every window against search_spans and SpanCollector.
+
+The usual recipe keeps its windows in a data set and reads every window's offsets from there; how long the loop takes
+when they lie in memory is a variant of its own, and so is what ours takes for n-best lists, which run.py makes only
+with --save_nbest.
+"""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import datasets
 import numpy as np
-import timing
 import torch
-from inputs import DOC_STRIDE, MAX_LENGTH, SEED, demo_tokenizer, questions
 
+import timing
+from inputs import DOC_STRIDE, MAX_LENGTH, SEED, demo_tokenizer, questions
 from spans import SpanCollector, search_spans
 from windows import QaWindows
 
@@ -23,17 +29,40 @@ def measure(options: argparse.Namespace) -> list[timing.Row]:
     windows = QaWindows(frame, demo_tokenizer(), MAX_LENGTH, DOC_STRIDE)
     contexts = frame["context"].tolist()
     starts, ends = (logits.to(options.device) for logits in random_logits(windows))
-    offsets = [offsets_of(windows, window) for window in range(len(windows))]
+    in_memory = [offsets_of(windows, window) for window in range(len(windows))]
+    features = features_of(windows, in_memory)
     windows_of = np.split(np.arange(len(windows)), np.cumsum(np.bincount(windows.example))[:-1])
 
-    def usual() -> list[list[dict]]:
+    def usual(offsets) -> list[list[dict]]:
         logits = starts.cpu().numpy(), ends.cpu().numpy()
         pairs = zip(windows_of, contexts, strict=True)
         return [usual_nbest(numbers, *logits, offsets, context) for numbers, context in pairs]
 
-    variants = {"usual loop": usual, "search_spans": lambda: own_nbest(windows, starts, ends, contexts)}
+    variants = {
+        "usual loop": lambda: usual(lambda window: features[int(window)]["offset_mapping"]),
+        "usual loop, offsets in memory": lambda: usual(lambda window: in_memory[window]),
+        "search_spans": lambda: own_spans(windows, starts, ends, contexts),
+        "search_spans, n-best lists": lambda: own_nbest(windows, starts, ends, contexts),
+    }
     amount = {"amount": len(windows), "unit": "windows"}
     return timing.take_turns("spans", variants, compared=agreement, **amount)
+
+
+def features_of(windows: QaWindows, offsets: list) -> datasets.Dataset:
+    """The windows as a data set of padded features with their offsets."""
+    length = int(windows.lengths.max())
+    items = [windows[window] for window in range(len(windows))]
+    names = ("input_ids", "token_type_ids")
+    columns = {name: [padded(item[name].tolist(), length, 0) for item in items] for name in names}
+    columns["attention_mask"] = [padded([1] * len(item["input_ids"]), length, 0) for item in items]
+    columns["offset_mapping"] = [padded(list(found), length, None) for found in offsets]
+    columns["example_id"] = [str(example) for example in windows.example]
+    return datasets.Dataset.from_dict(columns)
+
+
+def padded(values: list, length: int, fill) -> list:
+    """A list filled up to a length."""
+    return values + [fill] * (length - len(values))
 
 
 def random_logits(windows: QaWindows) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,11 +86,14 @@ def offsets_of(windows: QaWindows, window: int) -> list[tuple[int, int] | None]:
     return [None] * first + inside + [None] * (int(windows.lengths[window]) - first - len(inside))
 
 
-def usual_nbest(numbers: Sequence[int], starts, ends, offsets: list, context: str) -> list[dict]:
-    """The n-best list of a question from its windows' logits, best first; empty where no pair is a valid span."""
+def usual_nbest(numbers: Sequence[int], starts, ends, offsets: Callable, context: str) -> list[dict]:
+    """The n-best list of a question from its windows' logits, best first; empty where no pair is a valid span.
+
+    `offsets` gives those of a window.
+    """
     candidates = []
     for window in numbers:
-        candidates += usual_candidates(starts[window], ends[window], offsets[window])
+        candidates += usual_candidates(starts[window], ends[window], offsets(window))
     best = sorted(candidates, key=lambda candidate: candidate["score"], reverse=True)[:N_BEST]
     for candidate in best:
         first, last = candidate.pop("offsets")
@@ -95,18 +127,31 @@ def with_probabilities(listed: list[dict]) -> list[dict]:
     return listed
 
 
-def own_nbest(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, contexts: list[str]) -> list[list[dict]]:
-    """The same by exact search on the device, batch by batch."""
+def own_best(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, n_best: int) -> dict[str, np.ndarray]:
+    """The `n_best` spans of all questions as arrays, by exact search on the device, batch by batch."""
     numbers = np.arange(len(windows))
     begins = windows.context_starts(numbers)
     bounds = [torch.from_numpy(bound).to(starts.device) for bound in (begins, begins + windows.last - windows.first)]
-    collector, nothing = SpanCollector(windows, N_BEST), np.zeros(BATCH_ROWS)
+    collector, nothing = SpanCollector(windows, n_best), np.zeros(BATCH_ROWS)
     for begin in range(0, len(windows), BATCH_ROWS):
         part = slice(begin, begin + BATCH_ROWS)
-        found = search_spans(starts[part], ends[part], *(bound[part] for bound in bounds), MAX_ANSWER_LENGTH, N_BEST)
+        found = search_spans(starts[part], ends[part], *(bound[part] for bound in bounds), MAX_ANSWER_LENGTH, n_best)
         rows = numbers[part]
         collector.add(rows, nothing[: len(rows)], nothing[: len(rows)], tuple(values.cpu().numpy() for values in found))
-    best = collector.fold()
+    return collector.fold()
+
+
+def own_spans(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, contexts: list[str]) -> list[list[dict]]:
+    """The best span of every question with its text, which is what an evaluation needs."""
+    best = own_best(windows, starts, ends, 1)
+    first = np.searchsorted(best["example"], np.arange(len(contexts)))
+    spans = zip(contexts, *(best[name][first].tolist() for name in ("start", "end", "score")), strict=True)
+    return [[{"score": score, "text": context[begin:end]}] for context, begin, end, score in spans]
+
+
+def own_nbest(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, contexts: list[str]) -> list[list[dict]]:
+    """The n-best lists of all questions, as --save_nbest has them."""
+    best = own_best(windows, starts, ends, N_BEST)
     ends_of = np.searchsorted(best["example"], np.arange(len(contexts)), side="right")
     columns = [best[name].tolist() for name in ("start", "end", "score")]
     found, first = [], 0

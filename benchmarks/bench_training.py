@@ -64,10 +64,10 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
     import contextlib
 
     import torch
-    from inputs import questions
     from transformers import TrainingArguments
 
     import devices
+    from inputs import questions
     from training import QaTrainer
     from windows import PadCollator, QaWindows
 
@@ -177,9 +177,10 @@ def ask(process: subprocess.Popen, seed: int) -> dict:
 
 def measure_shape(shape: str, options) -> list[Row]:
     """The rows of one model."""
+    from transformers import ElectraConfig
+
     from bench_ceilings import BF16, FAST_FLOAT32, ceiling
     from inputs import demo_config
-    from transformers import ElectraConfig
 
     ways = {way: start(shape, way, options) for way in WAYS}
     found: dict[str, list[dict]] = {way: [] for way in WAYS}

@@ -65,6 +65,7 @@ def refused(command, tmp_path):
         (("--do_train", "--max_length", "abc"), "'abc' is not a whole number"),
         (("--do_eval", "--null_score_threshold", "nan"), "'nan' is not a finite number"),
         (("--do_train", "--n_best_size", "4"), "--n_best_size needs --do_eval"),
+        (("--do_eval", "--n_best_size", "4"), "--n_best_size acts with --save_nbest"),
         (("--do_train", "--task", "nli", "--doc_stride", "0"), "--doc_stride is for --task qa"),
     ],
 )  # fmt: skip

@@ -17,8 +17,9 @@ logger = logging.getLogger(__name__)
 ACTIVATIONS_SHARE = 0.4
 # The largest error of a product of `PROBE` matrices of normal numbers, against float64, that still is float32's own.
 PROBE, EXACT_ERROR = 512, 2e-5
-# Of glibc's mallopt (malloc.h).
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+# Of glibc's mallopt (malloc.h), and how many bytes may lie free, and from which size on a block is always given back.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+KEPT_BYTES, LARGE_BYTES = 2**29, 2**25
 
 
 def settle_precision(asked: str, device: torch.device) -> tuple[str, str]:
@@ -73,17 +74,17 @@ def choose_attention(model, device: torch.device) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next step, instead of giving it back to the kernel each time.
+    """Have the C library keep some freed memory for the next step, instead of giving it back to the kernel each time.
 
-    Every page that comes back from the kernel is cleared first, which takes as long as a small model's mathematics.
+    Every page that comes back from the kernel is cleared first.
     Acts with glibc (Linux), and does nothing elsewhere.
     """
     if not sys.platform.startswith("linux"):
         return
     library = ctypes.CDLL(None)
     if hasattr(library, "mallopt"):
-        library.mallopt(M_MMAP_MAX, 0)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
+        library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def micro_batch_tokens(config, max_length: int, device: torch.device) -> int:

@@ -1,6 +1,7 @@
 """--precision and --micro_batch_tokens on the command line: they act, are recorded, and contradict nothing."""
 
 import json
+import types
 
 import pytest
 import torch
@@ -74,3 +75,21 @@ def test_a_recording_does_not_mix_precisions(command, still_model, tmp_path):
     (tmp_path / "map" / "manifest.json").unlink()
     code, _, err = command(*argv, "--precision", "bf16", "--resume_from_checkpoint", "last", "--num_train_epochs", 2)
     assert (code, "made with --precision float32, and this run has --precision bf16" in err) == (1, True), err
+
+
+@pytest.mark.parametrize(
+    ("kind", "rest", "expected"),
+    [
+        ("cuda", [], ["--dataloader_num_workers", "2"]),
+        ("cuda", ["--dataloader_num_workers", "0"], []),
+        ("cuda", ["--bf16"], ["--dataloader_num_workers", "2"]),
+        ("cpu", [], ["--use_cpu"]),
+    ],
+)
+def test_batches_are_loaded_beside_a_gpus_work(monkeypatch, kind, rest, expected):
+    import arguments
+
+    device = types.SimpleNamespace(device=torch.device(kind))
+    monkeypatch.setattr(arguments, "parse_training_arguments", lambda words: device)
+    options = types.SimpleNamespace(precision=None if "--bf16" in rest else "float32")
+    assert arguments.device_words(options, rest) == expected

@@ -1,0 +1,202 @@
+"""The arguments of run.py: its own options, Transformers' TrainingArguments, and what of them could not act."""
+
+import argparse
+import difflib
+import logging
+from collections.abc import Sequence
+
+import helpers
+import outputs
+from errors import UsageError
+from helpers import CPU_MICRO_BATCH_TOKENS, DOC_STRIDE, MAX_LENGTH, N_BEST_SIZE, NULL_SCORE_THRESHOLD
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_DIR = "./trainer_output"
+TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "learning_rate": 1e-4, "logging_steps": 50, "save_strategy": "epoch"}
+MODEL = "google/electra-small-discriminator"
+GPU_WORKERS = "2"
+CARTOGRAPHY_DIR = "./cartography_output"
+QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
+EPILOG = """
+All of Transformers' TrainingArguments work here as well (--help_trainer lists them), among them --do_train, --do_eval,
+--output_dir DIR (default ./trainer_output), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
+--learning_rate X (1e-4), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
+--report_to NAME. Defaults that differ from Transformers': --learning_rate 1e-4 (small encoders learn slowly with its
+5e-5), --save_strategy epoch, --logging_steps 50, and on a GPU --dataloader_num_workers 2.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of run.py's own options."""
+    parser = helpers.SentenceParser(
+        prog="run.py",
+        description="Train, evaluate and ablate an extractive-QA or NLI model.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--help_trainer", action="store_true", help="list all options of Transformers' TrainingArguments and exit")
+    add("--task", choices=("qa", "nli"), default="qa", help="extractive QA or natural language inference (default: qa)")
+    add("--model", metavar="NAME", default=MODEL, help=f"hub name, model directory, or demo (default: {MODEL})")
+    text = "hide one side in training and evaluation: q_only masks the context (nli: hypothesis only), "
+    text += "p_only makes the question neutral (nli: premise only) (default: none)"
+    add("--ablations", choices=("none", "q_only", "p_only"), default="none", help=text)
+    text = "replace the run in --output_dir, checkpoints included, and the recording in --cartography_output_dir"
+    add("--overwrite_output_dir", action="store_true", help=text)
+    text = "record every training example's dynamics in the passes that train it, and draw the data map; wants 3 "
+    text += "epochs or more, and analyze_cartography.py goes on from it"
+    add("--enable_cartography", action="store_true", help=text)
+    text = f"where the recording is written (with --enable_cartography; default: {CARTOGRAPHY_DIR})"
+    add("--cartography_output_dir", metavar="DIR", type=helpers.named, help=text)
+    add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
+    helpers.add_precision(add, helpers.AUTO)
+    text = "tokens, padding included, that are trained on at a time; a batch with more is cut into parts whose "
+    text += "gradients are added up, so this changes speed and memory alone (default: "
+    text += f"{CPU_MICRO_BATCH_TOKENS:,} on a CPU, what the memory holds on a GPU)"
+    add("--micro_batch_tokens", metavar="N", type=helpers.positive, help=text)
+    add_data_options(parser.add_argument_group("data").add_argument)
+    add_window_options(parser.add_argument_group("windows and answers").add_argument)
+    return parser
+
+
+def add_data_options(add) -> None:
+    """Which rows are trained and evaluated on."""
+    text = "hub name, name:subset, directory from save_to_disk, file (.json, .jsonl, .csv, .parquet, each also .gz), "
+    text += "or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)"
+    add("--dataset", metavar="NAME", help=text)
+    add("--eval_dataset", metavar="NAME", help="evaluate on another data set, given as for --dataset")
+    add("--train_split", metavar="SPLIT", default="train", help="split to train on (default: train)")
+    add("--eval_split", metavar="SPLIT", help="split to evaluate on (default: validation, validation_matched or dev)")
+    text = "hold out this share of the training rows for evaluation, whole contexts at a time; between 0 and 1 "
+    text += "(default: 0.1 where there is no split to evaluate on)"
+    add("--validation_fraction", metavar="X", type=helpers.fraction, help=text)
+    rows = "on this many rows, drawn with --seed (default: all)"
+    add("--max_train_samples", metavar="N", type=helpers.positive, help=f"train {rows}")
+    add("--max_eval_samples", metavar="N", type=helpers.positive, help=f"evaluate {rows}")
+    text = "stop when the data have any problem instead of mending or leaving out rows"
+    add("--strict_data", action="store_true", help=text)
+
+
+def add_window_options(add) -> None:
+    """How contexts are cut and answers are searched."""
+    text = f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if smaller)"
+    add("--max_length", metavar="N", type=helpers.positive, help=text)
+    text = (
+        f"tokens that neighbouring windows of a context share (qa; default: {DOC_STRIDE}, or a third of --max_length)"
+    )
+    add("--doc_stride", metavar="N", type=int, help=text)
+    text = "longest answer in tokens (qa; default: the longest gold answer in the data)"
+    add("--max_answer_length", metavar="N", type=helpers.positive, help=text)
+    text = f"spans kept of each example with --save_nbest (qa; default: {N_BEST_SIZE})"
+    add("--n_best_size", metavar="N", type=helpers.positive, help=text)
+    text = "predict no answer when the null score exceeds the best span's by more than this many logits; "
+    text += f"higher answers more (qa; default: {NULL_SCORE_THRESHOLD})"
+    add("--null_score_threshold", metavar="X", type=helpers.finite, help=text)
+    text = f"also write {outputs.NBEST_PREDICTIONS}, the best spans of each example (qa)"
+    add("--save_nbest", action="store_true", help=text)
+
+
+def parse_arguments(argv: Sequence[str]):
+    """Own options (Namespace) and TrainingArguments; a UsageError for everything that cannot be done as asked."""
+    options, rest = build_parser().parse_known_args(argv)
+    if options.help_trainer:
+        trainer_parser().print_help()
+        raise SystemExit(0)
+    if not any(flag.startswith("--do") for flag in rest):
+        raise UsageError("nothing to do: pass --do_train to train, --do_eval to evaluate, or both.")
+    rest += ["--use_cpu"] * options.no_cuda
+    training_args = parse_training_arguments(rest + device_words(options, rest))
+    check_options(options, training_args)
+    return options, training_args
+
+
+def device_words(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
+    """What this device does well, in TrainingArguments' words: precision, and loading beside a GPU's work.
+
+    Raises:
+        UsageError: --precision beside TrainingArguments' own flag, or bf16 on a GPU that has none.
+    """
+    given = {word.split("=")[0] for word in rest}
+    own = sorted(given & {"--bf16", "--fp16"})
+    if own and options.precision:
+        raise UsageError(f"--precision {options.precision} and {own[0]} both say how to compute: leave one out.")
+    device = parse_training_arguments(rest).device
+    if device.type == "cuda" and "--dataloader_num_workers" not in given:
+        words = ["--dataloader_num_workers", GPU_WORKERS]
+    else:
+        words = ["--use_cpu"] * (device.type == "cpu")  # TrainingArguments take bf16 on a CPU only with this flag
+    if own:
+        return words
+    from devices import settle_precision
+
+    precision, why = settle_precision(options.precision or helpers.AUTO, device)
+    logger.info("Computing in %s: %s.", precision, why)
+    return words + ["--bf16"] * (precision == helpers.BF16)
+
+
+def trainer_parser() -> argparse.ArgumentParser:
+    """Transformers' own parser of TrainingArguments with this script's defaults."""
+    from transformers import HfArgumentParser, TrainingArguments
+
+    parser = HfArgumentParser(TrainingArguments, prog="run.py", allow_abbrev=False)
+    parser.set_defaults(**TRAINER_DEFAULTS)
+    parser.error = helpers.usage_error
+    return parser
+
+
+def parse_training_arguments(argv: Sequence[str]):
+    """Parse TrainingArguments; a flag that nobody knows is named with the nearest one that exists.
+
+    Raises:
+        UsageError: an unknown flag, a value of the wrong type, or arguments that contradict each other.
+    """
+    parser = trainer_parser()
+    unknown = parser.parse_known_args(list(argv))[1]
+    if unknown:
+        flags = [flag for own in (parser, build_parser()) for action in own._actions for flag in action.option_strings]
+        near = difflib.get_close_matches(unknown[0].split("=")[0], sorted({*flags} - {"-h", "--help"}), n=1)
+        hint = f"; did you mean {near[0]}?" if near else "; python run.py --help and --help_trainer list the options."
+        raise UsageError(f"unknown argument {unknown[0]}{hint}")
+    try:
+        return parser.parse_args_into_dataclasses(list(argv), look_for_args_file=False)[0]
+    except (ValueError, ImportError) as error:
+        raise UsageError(f"the training arguments do not fit together: {helpers.one_line(error)}.") from error
+
+
+def check_options(options: argparse.Namespace, training_args) -> None:
+    """Refuse, with a UsageError, every option that could not act."""
+    given = {name for name in QA_ONLY if getattr(options, name) is not None and getattr(options, name) is not False}
+    searches = given & {"n_best_size", "null_score_threshold", "save_nbest"}
+    sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
+    zero = [name for name in sizes if getattr(training_args, name) < 1]
+    trains, evaluates = training_args.do_train, training_args.do_eval
+    for refused, sentence in (
+        (not trains and not evaluates, "nothing to do: pass --do_train to train, --do_eval to evaluate, or both."),
+        (training_args.do_predict, "--do_predict is not offered: pass --do_eval with --eval_dataset instead."),
+        (options.task == "nli" and given, f"--{min(given, default='')} is for --task qa: leave it out."),
+        (options.eval_dataset and not evaluates, "--eval_dataset needs --do_eval: add it."),
+        (options.eval_split and not evaluates, "--eval_split needs --do_eval: add it."),
+        (options.max_eval_samples and not evaluates, "--max_eval_samples needs --do_eval: add it."),
+        (searches and not evaluates, f"--{min(searches, default='')} needs --do_eval: add it."),
+        (options.n_best_size and not options.save_nbest, "--n_best_size acts with --save_nbest: add it."),
+        (not training_args.output_dir.strip(), "--output_dir is empty: name a directory."),
+        (zero, f"--{min(zero, default='')} must be at least 1."),
+        (not 0 <= training_args.seed < 2**32, f"--seed {training_args.seed} does not lie between 0 and 2^32 - 1."),
+        (training_args.num_train_epochs <= 0, f"--num_train_epochs {training_args.num_train_epochs} is not above 0."),
+        (options.enable_cartography and not trains, "--enable_cartography needs --do_train: add it."),
+        (
+            options.cartography_output_dir is not None and not options.enable_cartography,
+            "--cartography_output_dir needs --enable_cartography: add it.",
+        ),
+        (options.max_train_samples and not trains, "--max_train_samples needs --do_train: add it."),
+        (training_args.resume_from_checkpoint and not trains, "--resume_from_checkpoint needs --do_train: add it."),
+        (
+            options.validation_fraction and (options.eval_dataset or options.eval_split),
+            "--validation_fraction holds out training rows, so it does not go with --eval_dataset or --eval_split.",
+        ),
+        (options.doc_stride is not None and options.doc_stride < 0, "--doc_stride must be at least 0 tokens."),
+        (training_args.label_smoothing_factor, "--label_smoothing_factor is not offered: leave it out."),
+    ):
+        if refused:
+            raise UsageError(sentence)

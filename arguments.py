@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 OUTPUT_DIR = "./trainer_output"
 TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "learning_rate": 1e-4, "logging_steps": 50, "save_strategy": "epoch"}
+TRAINER_DEFAULTS["logging_nan_inf_filter"] = False  # it would show a loss that is not a number as 0
 MODEL = "google/electra-small-discriminator"
 GPU_WORKERS = "2"
 CARTOGRAPHY_DIR = "./cartography_output"
@@ -23,7 +24,8 @@ All of Transformers' TrainingArguments work here as well (--help_trainer lists t
 --output_dir DIR (default ./trainer_output), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
 --learning_rate X (1e-4), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
 --report_to NAME. Defaults that differ from Transformers': --learning_rate 1e-4 (small encoders learn slowly with its
-5e-5), --save_strategy epoch, --logging_steps 50, and on a GPU --dataloader_num_workers 2.
+5e-5), --save_strategy epoch, --logging_steps 50, --logging_nan_inf_filter false, and on a GPU
+--dataloader_num_workers 2.
 """
 
 
@@ -121,7 +123,10 @@ def device_words(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
     own = sorted(given & {"--bf16", "--fp16"})
     if own and options.precision:
         raise UsageError(f"--precision {options.precision} and {own[0]} both say how to compute: leave one out.")
-    device = parse_training_arguments(rest).device
+    parsed = parse_training_arguments(rest)
+    device = parsed.device
+    if parsed.fp16 and device.type == "cpu":
+        raise UsageError("--fp16 needs a GPU: give --precision bf16 or float32.")
     if device.type == "cuda" and "--dataloader_num_workers" not in given:
         words = ["--dataloader_num_workers", GPU_WORKERS]
     else:
@@ -189,6 +194,7 @@ def check_options(options: argparse.Namespace, training_args) -> None:
             options.cartography_output_dir is not None and not options.enable_cartography,
             "--cartography_output_dir needs --enable_cartography: add it.",
         ),
+        (options.micro_batch_tokens and not trains, "--micro_batch_tokens acts in training: add --do_train."),
         (options.max_train_samples and not trains, "--max_train_samples needs --do_train: add it."),
         (training_args.resume_from_checkpoint and not trains, "--resume_from_checkpoint needs --do_train: add it."),
         (

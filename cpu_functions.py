@@ -16,6 +16,8 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 DRAWS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
 NO_PADDING = -1
 ATTENTION = "cpu_products"
+# Models whose attention is what `attend` computes: as many keys as queries, all of one type, padding masked, no more.
+PLAIN_ATTENTION = {"bert", "electra", "roberta", "xlm-roberta", "camembert"}
 PLAIN_EMBEDDING = {"max_norm": None, "norm_type": 2.0, "scale_grad_by_freq": False, "sparse": False}
 
 
@@ -93,9 +95,9 @@ class Attention(torch.autograd.Function):
             if bias is not None:
                 scores += bias
             probs = torch.softmax(scores, -1, dtype=torch.float32).to(value.dtype)
-            ctx.scale, mask = kept_scale(p, value.dtype), None
-            kept = probs
+            kept, mask = probs, None
             if p:
+                ctx.scale = kept_scale(p, value.dtype)
                 mask = keep_mask(probs.shape, p, probs.dtype)
                 kept = laid_over(probs, mask, ctx.scale)
             out = kept @ value
@@ -125,13 +127,16 @@ def attend(module, query, key, value, attention_mask, scaling=None, dropout: flo
     """Attention as Transformers' AttentionInterface calls it: ([batch, n_tokens, heads, n], None)."""
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     p = dropout if module.training and fits(dropout, value.dtype) else 0.0
-    bias = None if attention_mask is None else attention_mask.to(value.dtype)
+    bias = attention_mask
+    if bias is not None:  # the least float32 would be -inf in bfloat16, and a row of nothing else NaN
+        bias = bias.clamp(min=torch.finfo(value.dtype).min).to(value.dtype)
     return Attention.apply(query, key, value, bias, scaling, p).transpose(1, 2).contiguous(), None
 
 
 def use_fast_attention(model) -> bool:
-    """Have a model on a CPU attend by `attend`, where its code leaves that choice; whether it does."""
-    if not model._supports_attention_backend:
+    """Have a model on a CPU attend by `attend`, where that is what its own code computes; whether it does."""
+    dropout = getattr(model.config, "attention_probs_dropout_prob", 0.0)
+    if model.config.model_type not in PLAIN_ATTENTION or dropout >= 1:
         return False
     AttentionInterface.register(ATTENTION, attend)
     AttentionMaskInterface.register(ATTENTION, ALL_MASK_ATTENTION_FUNCTIONS["eager"])

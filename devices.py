@@ -31,7 +31,7 @@ def settle_precision(asked: str, device: torch.device) -> tuple[str, str]:
     if device.type == "cuda":
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        able = torch.cpu.get_capabilities()
+        able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
         is_native = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
     if asked == BF16 and device.type == "cuda" and not is_native:
         raise UsageError("--precision bf16: this GPU does not compute in bfloat16, so give float32.")
@@ -40,6 +40,14 @@ def settle_precision(asked: str, device: torch.device) -> tuple[str, str]:
     if is_native:
         return BF16, f"this {device.type.upper()} multiplies in bfloat16"
     return FLOAT32, f"this {device.type.upper()} does not multiply in bfloat16"
+
+
+def refuse_bf16_model(config, precision: str) -> None:
+    """UsageError where a model's own code does not compute in bf16."""
+    if precision == BF16 and config.model_type == "deberta":
+        raise UsageError(
+            "the attention of DeBERTa (the first version) does not compute in bf16: add --precision float32."
+        )
 
 
 def use_exact_float32(device: torch.device) -> bool:
@@ -62,15 +70,14 @@ def use_exact_float32(device: torch.device) -> bool:
     return True
 
 
-def choose_attention(model, device: torch.device) -> str:
-    """Have a model attend in the fastest way there is (benchmarks/); its name in Transformers' words.
+def choose_attention(model, device: torch.device) -> None:
+    """Have a model attend in the fastest way there is.
 
     On a CPU that is `cpu_functions.attend`, or plain products where a model's code leaves no choice; on a GPU what
     Transformers takes by itself, PyTorch's fused attention where the model has it.
     """
     if device.type == "cpu" and not use_fast_attention(model):
         model.set_attn_implementation("eager")
-    return model.config._attn_implementation
 
 
 def keep_freed_memory() -> None:
@@ -105,8 +112,8 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     found = {}
     status = Path("/proc/self/status")  # getrusage would also count the process that started this one
     if status.is_file():
-        kilobytes = next(line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        found["host"] = 1024 * int(kilobytes) / 1e9
+        kilobytes = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        found |= {"host": 1024 * int(size) / 1e9 for size in kilobytes}
     if device.type == "cuda":
         found["gpu"] = torch.cuda.max_memory_allocated(device) / 1e9
     return found
@@ -130,6 +137,7 @@ def settle_computing(training_args, asked_tokens: int | None, config, max_length
         "precision", "exact_float32_by_onednn" (whether float32 goes that way) and "micro_batch_tokens".
     """
     device = training_args.device
+    refuse_bf16_model(config, precision_name(training_args))
     return {
         "precision": precision_name(training_args),
         "exact_float32_by_onednn": speed_up(device),

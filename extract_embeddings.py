@@ -119,12 +119,13 @@ def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokeni
 
 def make_encoder(options: argparse.Namespace, path: str, config, tokenizer, device):
     """The model without its head, in the precision that was asked for."""
-    from devices import choose_attention, settle_precision, speed_up
+    from devices import choose_attention, refuse_bf16_model, settle_precision, speed_up
     from encoder import Encoder
     from windows import pair_template
 
     asked = helpers.BF16 if options.bf16 else options.precision or helpers.FLOAT32
     precision, why = settle_precision(asked, device)
+    refuse_bf16_model(config, precision)
     logger.info("Computing in %s: %s.", precision, why)
     speed_up(device)
     model = helpers.load_encoder(path, config, MODEL_FLAG)

@@ -207,8 +207,10 @@ def load_tokenizer(path: str, flag: str = "--model"):
 
 def add_precision(add, default: str) -> None:
     """The option --precision; None where it is not given, so that a twin of it can be told from it."""
-    text = "of matrix products: bf16 (bfloat16; weights, losses and results stay float32), float32 (the same numbers "
-    text += f"on every machine, to rounding), or auto: bf16 where the device multiplies in it (default: {default})"
+    text = (
+        "of matrix products: bf16 (bfloat16; weights, losses and results stay float32), float32, or auto: bf16 where "
+    )
+    text += f"the device multiplies in it (default: {default})"
     add("--precision", choices=PRECISIONS, help=text)
 
 
@@ -225,7 +227,7 @@ def load_weights(loader, path: str, config, purpose: str, **options):
 
     library_logging.disable_progress_bar()
     library_logging.set_verbosity_error()  # its report of new or unused heads is replaced by our own lines
-    loading = {"config": config, "output_loading_info": True, "trust_remote_code": False}
+    loading = {"config": config, "output_loading_info": True, "trust_remote_code": False, "dtype": "float32"}
     try:
         model, info = loader.from_pretrained(path, **loading, **options)
     except unreadable_model() as error:

@@ -55,7 +55,9 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     set_seed(training_args.seed)
     computing = settle_computing(training_args, options.micro_batch_tokens, config, max_length)
     model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
-    computing["attention"] = choose_attention(model, training_args.device)
+    if not training_args.gradient_checkpointing and not training_args.torch_compile:
+        choose_attention(model, training_args.device)
+    computing["attention"] = model.config._attn_implementation
     check_batches(training_args, features)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))
@@ -165,12 +167,13 @@ def train_model(trainer, checkpoint: str | None) -> None:
     """Train, then save the model, the tokenizer and the trainer's state.
 
     Raises:
-        DataError: the device's memory does not hold a batch, or the disk is full.
+        DataError: the device's memory does not hold a batch, the weights are not numbers, or the disk is full.
     """
     import torch
 
     try:
         trainer.train(resume_from_checkpoint=checkpoint)
+        refuse_nan_weights(trainer.model)
         trainer.save_model()
         trainer.save_state()
     except torch.OutOfMemoryError as error:
@@ -180,6 +183,15 @@ def train_model(trainer, checkpoint: str | None) -> None:
             raise
         left = outputs.what_is_left(trainer.args.output_dir)
         raise DataError(f"the disk of {trainer.args.output_dir} is full: free some space; {left}.") from error
+
+
+def refuse_nan_weights(model) -> None:
+    """DataError where training has ended in weights that are not numbers."""
+    if not all(weights.isfinite().all() for weights in model.parameters()):
+        raise DataError(
+            "training has ended in weights that are not numbers (NaN), and no model is saved: train again with a lower "
+            "--learning_rate, or with --precision float32."
+        )
 
 
 def out_of_memory(purpose: str) -> str:

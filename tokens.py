@@ -113,8 +113,8 @@ def kept(
 ) -> dict[str, np.ndarray]:
     """The arrays of `make`, from the cache of data sets where an earlier run with many texts has left them.
 
-    The file's name is the fingerprint (as `datasets` makes them) of tokenizer, settings and texts, so it is never out
-    of date. HF_DATASETS_CACHE says where the cache is, `datasets.disable_caching()` turns it off.
+    The file's name is the fingerprint (as `datasets` makes them) of tokenizer, settings and texts.
+    HF_DATASETS_CACHE says where the cache is, `datasets.disable_caching()` turns it off.
     """
     if sum(len(text) for side in texts for text in side) < CACHED_CHARACTERS:
         return make()
@@ -123,15 +123,26 @@ def kept(
 
     if not datasets.is_caching_enabled():
         return make()
-    described = json.loads(tokenizer.backend_tokenizer.to_str())
-    described |= {"truncation": None, "padding": None}  # these change with every call
-    name = Hasher.hash([described, settings, texts])
+    name = Hasher.hash([describe(tokenizer), settings, texts])
     path = Path(datasets.config.HF_DATASETS_CACHE) / CACHE / f"{name}.npz"
     found = read_arrays(path)
     if found is None:
         found = make()
         write_arrays(path, found)
     return found
+
+
+def describe(tokenizer) -> list:
+    """All that a tokenizer's tokens depend on: its parts, its settings, and the versions of the libraries."""
+    import tokenizers
+    import transformers
+
+    parts = json.loads(tokenizer.backend_tokenizer.to_str())
+    parts |= {"truncation": None, "padding": None}  # these change with every call
+    settings = {name: str(value) for name, value in tokenizer.init_kwargs.items()}
+    settings |= {"truncation_side": tokenizer.truncation_side, "split": tokenizer.split_special_tokens}
+    versions = transformers.__version__, tokenizers.__version__
+    return [parts, sorted(settings.items()), versions]
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray] | None:

@@ -41,8 +41,10 @@ class ExampleTrainer(Trainer):
         """
         super().__init__(**kwargs)
         self.micro_batch_tokens, self.evaluation, self.recorder = micro_batch_tokens, evaluation, recorder
-        on_cpu, alone = self.args.device.type == "cpu", self.args.world_size == 1
-        self.functions = CpuFunctions(sums_gradients=alone) if on_cpu else contextlib.nullcontext()
+        # What is computed again in the backward pass, or compiled, would not meet the stand-ins there.
+        own = self.args.device.type == "cpu" and not self.args.gradient_checkpointing and not self.args.torch_compile
+        alone = self.args.world_size == 1
+        self.functions = CpuFunctions(sums_gradients=alone) if own else contextlib.nullcontext()
         if recorder is not None:
             self.add_callback(recorder)
         self.model_accepts_loss_kwargs = True  # the step's row count reaches compute_loss, which divides by it

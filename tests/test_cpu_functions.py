@@ -163,7 +163,16 @@ def test_a_model_whose_code_leaves_no_choice_is_left_alone():
     sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
     model = DebertaModel(DebertaConfig(vocab_size=20, **sizes))
     assert use_fast_attention(model) is False
-    assert choose_attention(model, torch.device("cpu")) == "eager"
+    choose_attention(model, torch.device("cpu"))
+    assert model.config._attn_implementation == "eager"
+
+
+def test_a_row_without_any_key_is_a_number_in_bfloat16():
+    sides, bias = attention_inputs(torch.bfloat16)
+    bias = bias.expand(2, 1, 7, 7).clone()
+    bias[0, 0, 3] = torch.finfo(torch.float32).min
+    found, _ = attend(Module, *(side.transpose(1, 2) for side in sides), bias)
+    assert found.isfinite().all()
 
 
 @pytest.mark.parametrize("padding_idx", [None, 2, -1])

@@ -57,6 +57,7 @@ def test_micro_batches_change_no_recorded_number(command, still_model, tmp_path)
     [
         (("--precision", "float32", "--bf16"), 2, "--precision float32 and --bf16 both say"),
         (("--precision", "bf16", "--fp16"), 2, "--precision bf16 and --fp16 both say"),
+        (("--fp16",), 2, "--fp16 needs a GPU"),
         (("--precision", "half"), 2, "invalid choice: 'half'"),
         (("--micro_batch_tokens", 0), 2, "0 is not at least 1"),
     ],
@@ -89,7 +90,87 @@ def test_a_recording_does_not_mix_precisions(command, still_model, tmp_path):
 def test_batches_are_loaded_beside_a_gpus_work(monkeypatch, kind, rest, expected):
     import arguments
 
-    device = types.SimpleNamespace(device=torch.device(kind))
-    monkeypatch.setattr(arguments, "parse_training_arguments", lambda words: device)
+    parsed = types.SimpleNamespace(device=torch.device(kind), fp16=False)
+    monkeypatch.setattr(arguments, "parse_training_arguments", lambda words: parsed)
     options = types.SimpleNamespace(precision=None if "--bf16" in rest else "float32")
     assert arguments.device_words(options, rest) == expected
+
+
+def test_micro_batches_without_training_are_refused(command, still_model):
+    code, _, err = command("--do_eval", "--dataset", "demo", "--model", still_model, "--micro_batch_tokens", 100)
+    assert (code, "--micro_batch_tokens acts in training" in err) == (2, True)
+
+
+def saved(model, directory, tokenizer):
+    model.save_pretrained(directory)
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+def small(**more):
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 16}
+    return sizes | {"vocab_size": 30_522} | more
+
+
+def test_a_model_that_does_not_compute_in_bf16_is_refused(command, tokenizer, tmp_path):
+    from transformers import DebertaConfig, DebertaModel
+
+    model = saved(DebertaModel(DebertaConfig(**small())), tmp_path / "model", tokenizer)
+    argv = (*SMALL, "--model", model, "--output_dir", tmp_path / "out", "--cartography_output_dir", tmp_path / "map")
+    code, _, err = command(*argv, "--precision", "bf16")
+    assert (code, "DeBERTa" in err, "Traceback" in err) == (2, True, False)
+    assert command(*argv, "--precision", "float32")[0] == 0
+
+
+def test_sliding_windows_and_grouped_queries_train_in_bf16(command, tokenizer, tmp_path):
+    """Attention of another kind stays with the model's own code, and all weights are numbers."""
+    from safetensors.torch import load_file
+    from transformers import ModernBertConfig, ModernBertModel
+
+    special = {"pad_token_id": 0, "cls_token_id": 101, "sep_token_id": 102, "bos_token_id": 101, "eos_token_id": 102}
+    config = ModernBertConfig(**small(local_attention=8, global_attn_every_n_layers=2, **special))
+    model = saved(ModernBertModel(config), tmp_path / "model", tokenizer)
+    manifest, found, _ = run_small(command, model, tmp_path / "run", "--precision", "bf16", "--max_length", 128)
+    assert manifest["settings"]["attention"] == "eager"
+    weights = load_file(tmp_path / "run" / "out" / "model.safetensors")
+    assert all(value.isfinite().all() for value in weights.values())
+    assert min(found.values()) > 0
+
+
+def test_weights_in_16_bits_are_trained_in_float32(command, tiny_model, tokenizer, tmp_path):
+    from safetensors.torch import load_file
+    from transformers import AutoModel
+
+    for dtype in (torch.float16, torch.bfloat16):
+        model = saved(AutoModel.from_pretrained(tiny_model, dtype=dtype), tmp_path / str(dtype), tokenizer)
+        run_small(command, model, tmp_path / f"run {dtype}", "--precision", "float32")
+        weights = load_file(tmp_path / f"run {dtype}" / "out" / "model.safetensors")
+        assert {value.dtype for value in weights.values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("kwargs", ['{"use_reentrant": true}', '{"use_reentrant": false}'])
+def test_gradient_checkpointing_changes_no_weight(command, tiny_model, tmp_path, kwargs, monkeypatch):
+    """With dropout: what is computed again draws the masks of the first time."""
+    import contextlib
+
+    from safetensors.torch import load_file
+
+    import training
+
+    argv = ("--precision", "float32", "--gradient_checkpointing", "--gradient_checkpointing_kwargs", kwargs)
+    _, checkpointed, _ = run_small(command, tiny_model, tmp_path / "a", *argv)
+    monkeypatch.setattr(training, "CpuFunctions", lambda **choices: contextlib.nullcontext())
+    monkeypatch.setattr("devices.use_fast_attention", lambda model: False)
+    _, plain, _ = run_small(command, tiny_model, tmp_path / "b", "--precision", "float32")
+    one, two = (load_file(tmp_path / name / "out" / "model.safetensors") for name in "ab")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=0, atol=1e-6)
+
+
+def test_weights_that_are_not_numbers_are_not_saved(command, still_model, tmp_path):
+    places = ("--output_dir", tmp_path / "out")
+    argv = (*SMALL[:-1], "--model", still_model, *places, "--learning_rate", 1e30, "--max_grad_norm", 0)
+    code, _, err = command(*argv)
+    assert (code, "not numbers (NaN), and no model is saved" in err) == (1, True), err
+    assert not (tmp_path / "out" / "model.safetensors").exists()

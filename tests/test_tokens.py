@@ -61,6 +61,10 @@ def test_other_texts_settings_or_tokenizers_are_tokenised_anew(tokenizer, cache)
     (ids, _), (other_ids, _) = (tokens.tokenize_pairs(t, TEXTS, TEXTS, 32) for t in (tokenizer, other))
     assert ids[0].tolist() != other_ids[0].tolist()
     assert len(list(cache.iterdir())) == 5
+    for name, value in (("truncation_side", "left"), ("split_special_tokens", True)):
+        changed = Counting(AutoTokenizer.from_pretrained(tokenizer.name_or_path, **{name: value}))
+        tokens.tokenize_pairs(changed, TEXTS, TEXTS, 32)
+        assert changed.n_calls == 1, name
 
 
 def test_pairs_equal_the_tokenizers_own(tokenizer, cache):

@@ -45,9 +45,7 @@ def settle_precision(asked: str, device: torch.device) -> tuple[str, str]:
 def refuse_bf16_model(config, precision: str) -> None:
     """UsageError where a model's own code does not compute in bf16."""
     if precision == BF16 and config.model_type == "deberta":
-        raise UsageError(
-            "the attention of DeBERTa (the first version) does not compute in bf16: add --precision float32."
-        )
+        raise UsageError("DeBERTa's attention (the first version's) fails in bf16: add --precision float32.")
 
 
 def use_exact_float32(device: torch.device) -> bool:
@@ -113,7 +111,8 @@ def peak_memory(device: torch.device) -> dict[str, float]:
     status = Path("/proc/self/status")  # getrusage would also count the process that started this one
     if status.is_file():
         kilobytes = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        found |= {"host": 1024 * int(size) / 1e9 for size in kilobytes}
+        if kilobytes:
+            found["host"] = 1024 * int(kilobytes[0]) / 1e9
     if device.type == "cuda":
         found["gpu"] = torch.cuda.max_memory_allocated(device) / 1e9
     return found

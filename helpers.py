@@ -207,10 +207,8 @@ def load_tokenizer(path: str, flag: str = "--model"):
 
 def add_precision(add, default: str) -> None:
     """The option --precision; None where it is not given, so that a twin of it can be told from it."""
-    text = (
-        "of matrix products: bf16 (bfloat16; weights, losses and results stay float32), float32, or auto: bf16 where "
-    )
-    text += f"the device multiplies in it (default: {default})"
+    text = "of matrix products: bf16 (bfloat16; weights, losses and results stay float32), float32, or auto: bf16 "
+    text += f"where the device multiplies in it (default: {default})"
     add("--precision", choices=PRECISIONS, help=text)
 
 

@@ -13,8 +13,13 @@ from helpers import CPU_MICRO_BATCH_TOKENS, DOC_STRIDE, MAX_LENGTH, N_BEST_SIZE,
 logger = logging.getLogger(__name__)
 
 OUTPUT_DIR = "./trainer_output"
-TRAINER_DEFAULTS = {"output_dir": OUTPUT_DIR, "learning_rate": 1e-4, "logging_steps": 50, "save_strategy": "epoch"}
-TRAINER_DEFAULTS["logging_nan_inf_filter"] = False  # it would show a loss that is not a number as 0
+TRAINER_DEFAULTS = {
+    "output_dir": OUTPUT_DIR,
+    "learning_rate": 1e-4,
+    "logging_steps": 50,
+    "logging_nan_inf_filter": False,  # it would show a loss that is not a number as 0
+    "save_strategy": "epoch",
+}
 MODEL = "google/electra-small-discriminator"
 GPU_WORKERS = "2"
 CARTOGRAPHY_DIR = "./cartography_output"

@@ -168,6 +168,15 @@ class Embedding(torch.autograd.Function):
         return None, None, None
 
 
+def can_stand_in(training_args) -> bool:
+    """Whether a training may use the stand-ins: on a CPU, where nothing is computed again backwards, or compiled.
+
+    What is computed again in the backward pass would not meet them there, and would draw other masks.
+    """
+    on_cpu = training_args.device.type == "cpu"
+    return on_cpu and not training_args.gradient_checkpointing and not training_args.torch_compile
+
+
 class CpuFunctions(TorchFunctionMode):
     """While it is entered, training on a CPU calls the stand-ins where they do what was asked for.
 

@@ -1,7 +1,6 @@
 """What a device does well: its precision, an exact fast path for float32, memory that is kept, its peak."""
 
 import ctypes
-import logging
 import sys
 from pathlib import Path
 
@@ -10,8 +9,6 @@ import torch
 from cpu_functions import use_fast_attention
 from errors import UsageError
 from helpers import AUTO, BF16, CPU_MICRO_BATCH_TOKENS, FLOAT32
-
-logger = logging.getLogger(__name__)
 
 # The share of a GPU's memory that activations may take; weights, gradients and the optimizer's state have the rest.
 ACTIVATIONS_SHARE = 0.4
@@ -71,7 +68,7 @@ def use_exact_float32(device: torch.device) -> bool:
 def choose_attention(model, device: torch.device) -> None:
     """Have a model attend in the fastest way there is.
 
-    On a CPU that is `cpu_functions.attend`, or plain products where a model's code leaves no choice; on a GPU what
+    On a CPU that is `cpu_functions.attend`, or plain products for a model that attends in another way; on a GPU what
     Transformers takes by itself, PyTorch's fused attention where the model has it.
     """
     if device.type == "cpu" and not use_fast_attention(model):

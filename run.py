@@ -39,6 +39,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     """Load model and tokenizer from `path`, tokenise the data; returns (trainer, resolved settings, features)."""
     from transformers import set_seed
 
+    from cpu_functions import can_stand_in
     from devices import choose_attention, settle_computing
     from examples import fit_labels
     from features import prepare_nli, prepare_qa
@@ -55,7 +56,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     set_seed(training_args.seed)
     computing = settle_computing(training_args, options.micro_batch_tokens, config, max_length)
     model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
-    if not training_args.gradient_checkpointing and not training_args.torch_compile:
+    if can_stand_in(training_args):
         choose_attention(model, training_args.device)
     computing["attention"] = model.config._attn_implementation
     check_batches(training_args, features)

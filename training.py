@@ -13,7 +13,7 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from batches import micro_batches
-from cpu_functions import CpuFunctions
+from cpu_functions import CpuFunctions, can_stand_in
 from spans import span_logits
 from windows import MODEL_INPUTS
 
@@ -41,10 +41,8 @@ class ExampleTrainer(Trainer):
         """
         super().__init__(**kwargs)
         self.micro_batch_tokens, self.evaluation, self.recorder = micro_batch_tokens, evaluation, recorder
-        # What is computed again in the backward pass, or compiled, would not meet the stand-ins there.
-        own = self.args.device.type == "cpu" and not self.args.gradient_checkpointing and not self.args.torch_compile
         alone = self.args.world_size == 1
-        self.functions = CpuFunctions(sums_gradients=alone) if own else contextlib.nullcontext()
+        self.functions = CpuFunctions(sums_gradients=alone) if can_stand_in(self.args) else contextlib.nullcontext()
         if recorder is not None:
             self.add_callback(recorder)
         self.model_accepts_loss_kwargs = True  # the step's row count reaches compute_loss, which divides by it

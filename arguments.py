@@ -57,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     text = f"where the recording is written (with --enable_cartography; default: {CARTOGRAPHY_DIR})"
     add("--cartography_output_dir", metavar="DIR", type=helpers.named, help=text)
     add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
-    helpers.add_precision(add, helpers.AUTO)
+    helpers.add_precision(add, f"{helpers.AUTO}; to evaluate alone, what the model was trained in")
     text = "tokens, padding included, that are trained on at a time; a batch with more is cut into parts whose "
     text += "gradients are added up, so this changes speed and memory alone (default: "
     text += f"{CPU_MICRO_BATCH_TOKENS:,} on a CPU, what the memory holds on a GPU)"
@@ -129,6 +129,8 @@ def device_words(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
     if own and options.precision:
         raise UsageError(f"--precision {options.precision} and {own[0]} both say how to compute: leave one out.")
     parsed = parse_training_arguments(rest)
+    if parsed.bf16_full_eval or parsed.fp16_full_eval:
+        raise UsageError("--bf16_full_eval and --fp16_full_eval are not offered: give --precision bf16.")
     device = parsed.device
     if parsed.fp16 and device.type == "cpu":
         raise UsageError("--fp16 needs a GPU: give --precision bf16 or float32.")
@@ -140,9 +142,18 @@ def device_words(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
         return words
     from devices import settle_precision
 
-    precision, why = settle_precision(options.precision or helpers.AUTO, device)
+    asked, trained = options.precision, None if parsed.do_train else trained_precision(options.model)
+    precision, why = settle_precision(asked or trained or helpers.AUTO, device)
+    if trained and not asked:
+        why = "the model was trained in it; --precision chooses"
     logger.info("Computing in %s: %s.", precision, why)
     return words + ["--bf16"] * (precision == helpers.BF16)
+
+
+def trained_precision(model: str) -> str | None:
+    """What a model of this suite was trained in, as --precision names it; None for any other model."""
+    trained = outputs.read_manifest(model).get("settings", {}).get("precision")
+    return trained if trained in helpers.PRECISIONS else None
 
 
 def trainer_parser() -> argparse.ArgumentParser:

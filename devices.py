@@ -12,7 +12,8 @@ from helpers import AUTO, BF16, CPU_MICRO_BATCH_TOKENS, FLOAT32
 
 # The share of a GPU's memory that activations may take; weights, gradients and the optimizer's state have the rest.
 ACTIVATIONS_SHARE = 0.4
-# The largest error of a product of `PROBE` matrices of normal numbers, against float64, that still is float32's own.
+# The largest error of a product of two matrices of PROBE x PROBE standard normal numbers, against float64 and in units
+# of the product's own standard deviation (√PROBE), that still is float32's own.
 PROBE, EXACT_ERROR = 512, 2e-5
 # Of glibc's mallopt (malloc.h), and how many bytes may lie free, and from which size on a block is always given back.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

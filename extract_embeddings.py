@@ -66,8 +66,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     options = build_parser().parse_args(argv)
     if options.task == "nli" and options.doc_stride is not None:
         raise UsageError("--doc_stride is for --task qa: leave it out.")
-    if options.bf16 and options.precision not in (None, helpers.BF16):
-        raise UsageError(f"--precision {options.precision} and --bf16 contradict each other: leave one out.")
+    if options.bf16 and options.precision:
+        raise UsageError(f"--precision {options.precision} and --bf16 both say how to compute: leave one out.")
     if Path(options.output_dir).resolve() == Path(options.model_path).resolve():
         raise UsageError(f"--output_dir {options.output_dir} is --model_path as well: choose another one.")
     return options

@@ -24,8 +24,8 @@ sys.path.insert(0, str(ROOT))
 import timing  # noqa: E402
 
 SIZES = (5_000, 20_000, 50_000, 100_000)
-# From this many rows on a run takes so long that fewer repeats have to do.
-MANY_ROWS, FEW_REPEATS = 50_000, 3
+# From this many rows on a run takes so long that one has to do.
+MANY_ROWS, FEW_REPEATS = 50_000, 1
 LIMIT = 240
 USUAL, COMMAND = "hdbscan", "cluster_analysis.py"
 COMPARED = (USUAL, "scikit-learn", "neighbour_graph")
@@ -86,7 +86,8 @@ def row_of(algorithm: str, n_rows: int, runs: list[dict | None], folder: Path, l
     if None in runs:
         note = "stopped at the limit, so it takes longer than that"
         return timing.Row(item, algorithm, (limit,), note=note, **amount)
-    note = f"{len(runs)} runs, peak memory {max(run['megabytes'] for run in runs):,.0f} MB"
+    how_often = "measured once" if len(runs) == 1 else f"{len(runs)} runs"
+    note = f"{how_often}, peak memory {max(run['megabytes'] for run in runs):,.0f} MB"
     if algorithm != COMMAND:
         note += f", {min(run['start'] for run in runs):.1f} s of imports and compiling before"
     usual, own = (labels_path(name, n_rows, folder) for name in (USUAL, algorithm))

@@ -18,6 +18,7 @@ BATCH_ROWS = 8
 def measure(options: argparse.Namespace) -> list[timing.Row]:
     """Making the features of every question, and making them and reading them once in batches."""
     datasets.disable_progress_bars()
+    datasets.disable_caching()  # or all but the first repeat would find their tokens there
     frame, tokenizer = questions(options.dataset), demo_tokenizer()
     columns = ["id", "question", "context", "answers"]
     raw = datasets.Dataset.from_list(frame[columns].to_dict("records"))

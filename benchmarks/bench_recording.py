@@ -17,21 +17,25 @@ SHAPE = "MiniLM-L6"
 
 
 def measure(options: argparse.Namespace) -> list[Row]:
+    """Both precisions."""
+    return [row for way in ("ours, float32", "ours, bf16") for row in measure_way(way, options)]
+
+
+def measure_way(way: str, options: argparse.Namespace) -> list[Row]:
     """Forward and backward of 16 rows, recording off and on, and the writing of an epoch by its number of examples."""
-    precision = "ours, float32" if options.device == "cpu" else "ours, bf16"
     with tempfile.TemporaryDirectory() as directory:
-        trainer = make_trainer(SHAPE, precision, options.dataset, options.device, directory)
+        trainer = make_trainer(SHAPE, way, options.dataset, options.device, directory)
         windows = trainer.train_dataset
         ids = [str(row) for row in range(windows.n_examples)]
         recorder = CartographyCallback(Path(directory) / "recording", ids, windows, task="qa", identity={})
         state = types.SimpleNamespace(is_world_process_zero=True, epoch=0, global_step=0, max_steps=1)
         recorder.on_train_begin(trainer.args, state, None)
         recorder.on_epoch_begin(trainer.args, state, None)
-        rows = compare(trainer, recorder)
-        return [*rows, writing(recorder, state, rows[0].median * len(windows) / BATCH)]
+        rows = compare(trainer, recorder, way)
+        return [*rows, writing(recorder, state, rows[0].median * len(windows) / BATCH, way)]
 
 
-def compare(trainer, recorder) -> list[Row]:
+def compare(trainer, recorder, way: str) -> list[Row]:
     """The rows for one step without and with the recorder; each batch is seen once by both."""
     windows, device = trainer.train_dataset, trainer.args.device
     generator = torch.Generator().manual_seed(0)
@@ -47,14 +51,14 @@ def compare(trainer, recorder) -> list[Row]:
             torch.cuda.synchronize()
 
     variants = {"off": lambda: step(None), "on": lambda: step(recorder)}
-    item = f"recording, a step of {BATCH} rows, {SHAPE}"
+    item = f"recording, a step of {BATCH} rows, {SHAPE}, {way}"
     off, on = take_turns(item, variants, amount=BATCH, unit="examples", repeats=REPEATS)
     pairs = [after / before - 1 for before, after in zip(off.seconds, on.seconds, strict=True)]
     note = f"median of the pairs' differences {statistics.median(pairs):+.2%}"
     return [off, Row(on.item, on.variant, on.seconds, on.amount, on.unit, note)]
 
 
-def writing(recorder, state, epoch_seconds: float) -> Row:
+def writing(recorder, state, epoch_seconds: float, way: str) -> Row:
     """The row for the end of an epoch in which every window was seen."""
 
     def finish() -> None:
@@ -62,6 +66,6 @@ def writing(recorder, state, epoch_seconds: float) -> Row:
         recorder.is_written, recorder.number = False, 1
         recorder.finish_epoch(state)
 
-    (row,) = take_turns("recording, an epoch's file", {f"{len(recorder.ids):,} examples": finish})
+    (row,) = take_turns(f"recording, an epoch's file, {way}", {f"{len(recorder.ids):,} examples": finish})
     note = f"{row.median / epoch_seconds:.2%} of the {epoch_seconds:.0f} s that the epoch takes"
     return Row(row.item, row.variant, row.seconds, note=note)

@@ -1,8 +1,8 @@
 """Span search: the usual loop over the best starts and ends of every window against search_spans and SpanCollector.
 
-The usual recipe keeps its windows in a data set and reads every window's offsets from there; how long the loop takes
-when they lie in memory is a variant of its own, and so is what ours takes for n-best lists, which run.py makes only
-with --save_nbest.
+The usual loop makes n-best lists, of which an evaluation needs the first entry; run.py searches the best span alone,
+and n-best lists with --save_nbest. Both are variants. The usual recipe keeps its windows in a data set and reads every
+window's offsets from there; how long its loop takes when they lie in memory is a variant of its own.
 """
 
 import argparse
@@ -17,14 +17,16 @@ from inputs import DOC_STRIDE, MAX_LENGTH, SEED, demo_tokenizer, questions
 from spans import SpanCollector, search_spans
 from windows import QaWindows
 
-N_ROWS, BATCH_ROWS = 3000, 8
+N_ROWS = 3000
+# Rows of a batch of evaluation: TrainingArguments' default, and a larger --per_device_eval_batch_size.
+BATCH_ROWS, MANY_ROWS = 8, 32
 N_BEST, MAX_ANSWER_LENGTH = 20, 30
 # How far logits rise above the noise around a place, and over how many tokens, as those of a trained model do.
 PEAK, PEAK_WIDTH = 8.0, 2.0
 
 
 def measure(options: argparse.Namespace) -> list[timing.Row]:
-    """The n-best list of every question from the same logits."""
+    """The best spans of every question from the same logits."""
     frame = questions(options.dataset, N_ROWS)
     windows = QaWindows(frame, demo_tokenizer(), MAX_LENGTH, DOC_STRIDE)
     contexts = frame["context"].tolist()
@@ -39,9 +41,10 @@ def measure(options: argparse.Namespace) -> list[timing.Row]:
         return [usual_nbest(numbers, *logits, offsets, context) for numbers, context in pairs]
 
     variants = {
-        "usual loop": lambda: usual(lambda window: features[int(window)]["offset_mapping"]),
-        "usual loop, offsets in memory": lambda: usual(lambda window: in_memory[window]),
-        "search_spans": lambda: own_spans(windows, starts, ends, contexts),
+        "usual loop, n-best lists": lambda: usual(lambda window: features[int(window)]["offset_mapping"]),
+        "usual loop, n-best lists, offsets in memory": lambda: usual(lambda window: in_memory[window]),
+        "search_spans, best span alone": lambda: own_spans(windows, starts, ends, contexts, BATCH_ROWS),
+        f"the same, batches of {MANY_ROWS}": lambda: own_spans(windows, starts, ends, contexts, MANY_ROWS),
         "search_spans, n-best lists": lambda: own_nbest(windows, starts, ends, contexts),
     }
     amount = {"amount": len(windows), "unit": "windows"}
@@ -127,23 +130,23 @@ def with_probabilities(listed: list[dict]) -> list[dict]:
     return listed
 
 
-def own_best(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, n_best: int) -> dict[str, np.ndarray]:
-    """The `n_best` spans of all questions as arrays, by exact search on the device, batch by batch."""
+def own_best(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, n_best: int, n_rows: int) -> dict:
+    """The `n_best` spans of all questions as arrays, by exact search on the device in batches of `n_rows`."""
     numbers = np.arange(len(windows))
     begins = windows.context_starts(numbers)
     bounds = [torch.from_numpy(bound).to(starts.device) for bound in (begins, begins + windows.last - windows.first)]
-    collector, nothing = SpanCollector(windows, n_best), np.zeros(BATCH_ROWS)
-    for begin in range(0, len(windows), BATCH_ROWS):
-        part = slice(begin, begin + BATCH_ROWS)
+    collector, nothing = SpanCollector(windows, n_best), np.zeros(n_rows)
+    for begin in range(0, len(windows), n_rows):
+        part = slice(begin, begin + n_rows)
         found = search_spans(starts[part], ends[part], *(bound[part] for bound in bounds), MAX_ANSWER_LENGTH, n_best)
         rows = numbers[part]
         collector.add(rows, nothing[: len(rows)], nothing[: len(rows)], tuple(values.cpu().numpy() for values in found))
     return collector.fold()
 
 
-def own_spans(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, contexts: list[str]) -> list[list[dict]]:
-    """The best span of every question with its text, which is what an evaluation needs."""
-    best = own_best(windows, starts, ends, 1)
+def own_spans(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, contexts: list, n_rows: int) -> list:
+    """The best span of every question with its text, which is what an evaluation needs, as `own_nbest` has it."""
+    best = own_best(windows, starts, ends, 1, n_rows)
     first = np.searchsorted(best["example"], np.arange(len(contexts)))
     spans = zip(contexts, *(best[name][first].tolist() for name in ("start", "end", "score")), strict=True)
     return [[{"score": score, "text": context[begin:end]}] for context, begin, end, score in spans]
@@ -151,7 +154,7 @@ def own_spans(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, cont
 
 def own_nbest(windows: QaWindows, starts: torch.Tensor, ends: torch.Tensor, contexts: list[str]) -> list[list[dict]]:
     """The n-best lists of all questions, as --save_nbest has them."""
-    best = own_best(windows, starts, ends, N_BEST)
+    best = own_best(windows, starts, ends, N_BEST, BATCH_ROWS)
     ends_of = np.searchsorted(best["example"], np.arange(len(contexts)), side="right")
     columns = [best[name].tolist() for name in ("start", "end", "score")]
     found, first = [], 0

@@ -1,15 +1,24 @@
 """Training: examples a second of the same Trainer, as the usual recipe has it and as run.py does.
 
-Every way of training has a process of its own, so that settings of one never help another; they take turns, step by
-step. A measurement trains some steps of 16 rows after one that is not timed.
+Every way of training has a process of its own, so that settings of one never help another; they take turns, measurement
+by measurement. A measurement trains some steps of 16 rows after one that is not timed. Its rows stand for a whole
+epoch: windows (where rows are grouped by length: batches) at even distances in the order of their lengths.
 """
 
 import argparse
+import contextlib
+import dataclasses
+import functools
 import json
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -21,14 +30,21 @@ SHAPES = ("ELECTRA-small", "MiniLM-L6")
 USUAL = {"ELECTRA-small": 512, "MiniLM-L6": 384}
 WAYS = ("usual", "tuned by hand", "ours, float32", "ours, bf16")
 # Optimizer steps in one measurement.
-STEPS = {"usual": 1, "tuned by hand": 3, "ours, float32": 3, "ours, bf16": 6}
+STEPS = {"usual": 1, "tuned by hand": 6, "ours, float32": 3, "ours, bf16": 6}
+GIVEN = ("seconds", "rows", "tokens", "gigabytes")
 
 
-def described(shape: str, way: str) -> str:
+def described(shape: str, way: str, device: str) -> str:
     """A way of training in words."""
     if way == "usual":
         return f"usual: padded to {USUAL[shape]}, float32"
-    return "tuned by hand: grouped by length, float32 by oneDNN" if way == "tuned by hand" else way
+    precision = "float32 by oneDNN" if device == "cpu" else "bf16"
+    return f"tuned by hand: grouped by length, {precision}" if way == "tuned by hand" else way
+
+
+def in_bf16(way: str, device: str) -> bool:
+    """Whether a way computes in bf16."""
+    return way.endswith("bf16") or (way == "tuned by hand" and device == "cuda")
 
 
 def make_model(shape: str):
@@ -60,9 +76,7 @@ class PadTo:
 
 
 def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str):
-    """A QaTrainer that trains in one of WAYS."""
-    import contextlib
-
+    """A QaTrainer that trains in one of WAYS, on its rows in their order."""
     import torch
     from transformers import TrainingArguments
 
@@ -86,8 +100,8 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
         directory,
         per_device_train_batch_size=BATCH,
         use_cpu=device == "cpu",
-        bf16=way.endswith("bf16"),
-        train_sampling_strategy="group_by_length" if way == "tuned by hand" else "random",
+        bf16=in_bf16(way, device),
+        train_sampling_strategy="sequential",
         max_steps=1 + STEPS[way],
         save_strategy="no",
         logging_strategy="no",
@@ -106,6 +120,19 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
     if not ours:
         trainer.functions = contextlib.nullcontext()
     return trainer
+
+
+def rows_of(lengths: np.ndarray, way: str, seed: int) -> list[int]:
+    """The rows of one measurement in their order: a batch that is not timed, then the batches of the steps."""
+    generator = np.random.default_rng(seed)
+    by_length = np.argsort(lengths, kind="stable")
+    together = BATCH if way == "tuned by hand" else 1
+    groups = by_length[: len(lengths) // together * together].reshape(-1, together)
+    n_drawn = STEPS[way] * BATCH // together
+    places = (np.arange(n_drawn) + generator.random()) * len(groups) / n_drawn
+    drawn = generator.permutation(groups[places.astype(int)])
+    untimed = generator.choice(by_length, BATCH)
+    return [*untimed.tolist(), *drawn.ravel().tolist()]
 
 
 def watch(trainer) -> dict:
@@ -143,65 +170,79 @@ def watch(trainer) -> dict:
 
 
 def serve(shape: str, way: str, dataset: str, device: str) -> None:
-    """Train a few steps for every line on stdin and print what they took."""
-    import tempfile
-
-    from transformers import set_seed
+    """Train a few steps for every line on stdin, which is a seed, and print what they took."""
+    from torch.utils.data import Subset
 
     with tempfile.TemporaryDirectory() as directory:
         trainer = make_trainer(shape, way, dataset, device, directory)
-        found = watch(trainer)
+        windows, found = trainer.train_dataset, watch(trainer)
         for line in sys.stdin:
-            set_seed(int(line))
             trainer.args.seed = int(line)
+            trainer.train_dataset = Subset(windows, rows_of(windows.lengths, way, int(line)))
             trainer.train()
-            print(json.dumps({name: found[name] for name in ("seconds", "rows", "tokens", "gigabytes")}), flush=True)
+            print(json.dumps({name: found[name] for name in GIVEN}), flush=True)
 
 
-def start(shape: str, way: str, options) -> subprocess.Popen:
-    """A process that waits to be asked for measurements."""
+@contextlib.contextmanager
+def worker(shape: str, way: str, options: argparse.Namespace) -> Iterator[Callable[[int], dict]]:
+    """A process that trains in one way while the block lasts, as a function from a seed to the numbers GIVEN."""
     command = [sys.executable, __file__, shape, way, options.dataset, options.device]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    return subprocess.Popen(command, **pipes)
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            yield functools.partial(ask, process, errors)
+        finally:
+            process.kill()
+            process.wait()
 
 
-def ask(process: subprocess.Popen, seed: int) -> dict:
-    """One measurement of a waiting process."""
-    process.stdin.write(f"{seed}\n")
-    process.stdin.flush()
+def ask(process: subprocess.Popen, errors: IO, seed: int) -> dict:
+    """One measurement of a waiting process.
+
+    Raises:
+        RuntimeError: the process has ended; with its last words.
+    """
+    with contextlib.suppress(BrokenPipeError):
+        print(seed, file=process.stdin, flush=True)
     line = process.stdout.readline()
     if not line:
-        raise RuntimeError(f"{process.args} ended without an answer")
+        errors.seek(0)
+        raise RuntimeError(f"{process.args} ended without an answer: {errors.read()[-2000:]}")
     return json.loads(line)
 
 
-def measure_shape(shape: str, options) -> list[Row]:
+def measure_shape(shape: str, options: argparse.Namespace) -> list[Row]:
     """The rows of one model."""
+    found: dict[str, list[dict]] = {way: [] for way in WAYS}
+    with contextlib.ExitStack() as stack:
+        workers = {way: stack.enter_context(worker(shape, way, options)) for way in WAYS}
+        for seed in range(REPEATS + 1):
+            for way, measured in workers.items():
+                found[way].append(measured(seed))
+    rows = {way: row_of(shape, way, options.device, found[way][1:]) for way in WAYS}
+    tuned = rows["tuned by hand"].median
+    for way in WAYS[2:]:
+        note = f"{rows[way].note}, {tuned / rows[way].median:.2f} times as fast as tuned by hand"
+        rows[way] = dataclasses.replace(rows[way], note=note)
+    return list(rows.values())
+
+
+def row_of(shape: str, way: str, device: str, found: list[dict]) -> Row:
+    """The row of one way; the ceiling is that of the same precision, for rows of as many tokens."""
     from transformers import ElectraConfig
 
     from bench_ceilings import BF16, FAST_FLOAT32, ceiling
     from inputs import demo_config
 
-    ways = {way: start(shape, way, options) for way in WAYS}
-    found: dict[str, list[dict]] = {way: [] for way in WAYS}
-    for seed in range(REPEATS + 1):
-        for way, process in ways.items():
-            found[way].append(ask(process, seed))
-    for process in ways.values():
-        process.stdin.close()
-        process.wait()
     config = ElectraConfig() if shape == "ELECTRA-small" else demo_config()
-    rows = []
-    for way in WAYS:
-        kept = found[way][1:]
-        seconds = tuple(BATCH * one["seconds"] / one["rows"] for one in kept)
-        tokens = sum(one["tokens"] for one in kept) / sum(one["rows"] for one in kept)
-        speed = sum(one["rows"] for one in kept) / sum(one["seconds"] for one in kept)
-        limit = ceiling(config, round(tokens), BF16 if way.endswith("bf16") else FAST_FLOAT32, options.device)
-        note = f"{tokens:.0f} tokens a row, {speed * tokens:,.0f} tokens/s, {speed / limit:.0%} of the ceiling"
-        note += f", {max(one['gigabytes'] for one in kept):.1f} GB at most"
-        rows.append(Row(f"training, {shape}", described(shape, way), seconds, BATCH, "examples", note))
-    return rows
+    tokens = sum(one["tokens"] for one in found) / sum(one["rows"] for one in found)
+    seconds = tuple(BATCH * one["seconds"] / one["rows"] for one in found)
+    row = Row(f"training, {shape}", described(shape, way, device), seconds, BATCH, "examples")
+    speed = row.amount / row.median
+    limit = ceiling(config, round(tokens), BF16 if in_bf16(way, device) else FAST_FLOAT32, device)
+    note = f"{tokens:.0f} tokens a row, {speed * tokens:,.0f} tokens/s, {speed / limit:.0%} of the ceiling"
+    memory = max(one["gigabytes"] for one in found)
+    return dataclasses.replace(row, note=f"{note}, {memory:.1f} GB at most")
 
 
 def measure(options) -> list[Row]:

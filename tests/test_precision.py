@@ -43,6 +43,19 @@ def test_the_trainers_own_flag_is_heeded(command, still_model, tmp_path):
     assert run_small(command, still_model, tmp_path, "--bf16")[0]["settings"]["precision"] == "bf16"
 
 
+@pytest.mark.parametrize("trained", ["float32", "bf16"])
+def test_a_later_evaluation_takes_the_precision_of_the_training(command, still_model, tmp_path, monkeypatch, trained):
+    from arguments import parse_arguments
+
+    run_small(command, still_model, tmp_path, "--precision", trained)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": trained == "float32"})
+    argv = ["--do_eval", "--dataset", "demo", "--no_cuda", "--model"]
+    other = "bf16" if trained == "float32" else "float32"
+    assert parse_arguments([*argv, str(tmp_path / "out")])[1].bf16 == (trained == "bf16")
+    assert parse_arguments([*argv, str(tmp_path / "out"), "--precision", other])[1].bf16 == (other == "bf16")
+    assert parse_arguments([*argv, str(still_model)])[1].bf16 == (trained == "float32")  # it has no manifest
+
+
 def test_micro_batches_change_no_recorded_number(command, still_model, tmp_path):
     """Without dropout, and at learning rate 0, so that rounding does not add up."""
     still = ("--learning_rate", 0)
@@ -58,6 +71,7 @@ def test_micro_batches_change_no_recorded_number(command, still_model, tmp_path)
         (("--precision", "float32", "--bf16"), 2, "--precision float32 and --bf16 both say"),
         (("--precision", "bf16", "--fp16"), 2, "--precision bf16 and --fp16 both say"),
         (("--fp16",), 2, "--fp16 needs a GPU"),
+        (("--bf16_full_eval",), 2, "not offered: give --precision bf16"),
         (("--precision", "half"), 2, "invalid choice: 'half'"),
         (("--micro_batch_tokens", 0), 2, "0 is not at least 1"),
     ],
@@ -90,7 +104,8 @@ def test_a_recording_does_not_mix_precisions(command, still_model, tmp_path):
 def test_batches_are_loaded_beside_a_gpus_work(monkeypatch, kind, rest, expected):
     import arguments
 
-    parsed = types.SimpleNamespace(device=torch.device(kind), fp16=False)
+    flags = {name: False for name in ("fp16", "bf16_full_eval", "fp16_full_eval")}
+    parsed = types.SimpleNamespace(device=torch.device(kind), do_train=True, **flags)
     monkeypatch.setattr(arguments, "parse_training_arguments", lambda words: parsed)
     options = types.SimpleNamespace(precision=None if "--bf16" in rest else "float32")
     assert arguments.device_words(options, rest) == expected

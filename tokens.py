@@ -64,12 +64,11 @@ def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
 
     def make() -> dict[str, np.ndarray]:
         ids, spans, lengths = [], [], []
-        settings = {"return_offsets_mapping": True, "return_token_type_ids": False, "add_special_tokens": False}
-        for batch in in_batches(tokenizer, "Tokenising contexts", contexts, verbose=False, **settings):
-            for row_ids, row_spans in zip(batch["input_ids"], batch["offset_mapping"], strict=True):
-                ids.append(np.array(row_ids, dtype=np.int32))
-                spans.append(np.array(row_spans, dtype=np.int32).reshape(-1, 2))
-                lengths.append(len(row_ids))
+        for begin in batch_begins("Tokenising contexts", len(contexts)):
+            for encoding in bare_encodings(tokenizer, contexts[begin : begin + TOKENIZE_BATCH]):
+                ids.append(np.array(encoding.ids, dtype=np.int32))
+                spans.append(np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2))
+                lengths.append(len(encoding))
         char_spans = np.concatenate(spans) if spans else np.empty((0, 2), dtype=np.int32)
         return {
             "token_ids": np.concatenate(ids) if ids else np.empty(0, dtype=np.int32),
@@ -89,7 +88,10 @@ def tokenize_pairs(
     def make() -> dict[str, np.ndarray]:
         ids, types = [], []
         settings = {"truncation": True, "max_length": max_length, "return_token_type_ids": True}
-        for batch in in_batches(tokenizer, "Tokenising pairs", first, second, **settings):
+        for begin in batch_begins("Tokenising pairs", len(first)):
+            rows = slice(begin, begin + TOKENIZE_BATCH)
+            texts = [list(side[rows]) for side in (first, second) if side is not None]
+            batch = tokenizer(*texts, return_attention_mask=False, **settings)
             ids.extend(batch["input_ids"])
             types.extend(batch["token_type_ids"])
         rows, row_types = Ragged.from_rows(ids), Ragged.from_rows(types)
@@ -99,13 +101,22 @@ def tokenize_pairs(
     return Ragged(found["ids"], found["offsets"]), Ragged(found["types"], found["offsets"])
 
 
-def in_batches(tokenizer, title: str, first: Sequence[str], second: Sequence[str] | None = None, **settings):
-    """What the tokenizer gives for batch after batch, without attention masks."""
-    begins = range(0, len(first), TOKENIZE_BATCH)
-    for begin in tqdm(begins, desc=title, unit="batch", disable=len(begins) < 3, leave=False):
-        rows = slice(begin, begin + TOKENIZE_BATCH)
-        texts = [list(side[rows]) for side in (first, second) if side is not None]
-        yield tokenizer(*texts, return_attention_mask=False, **settings)
+def batch_begins(title: str, n_texts: int):
+    """The first places of batches of TOKENIZE_BATCH texts, with a progress bar where there are many."""
+    begins = range(0, n_texts, TOKENIZE_BATCH)
+    return tqdm(begins, desc=title, unit="batch", disable=len(begins) < 3, leave=False)
+
+
+def bare_encodings(tokenizer, texts: Sequence[str]) -> list:
+    """The encodings (of the library `tokenizers`) of whole texts without special tokens.
+
+    Transformers' own call makes Python lists of everything that an encoding holds, which takes longer than tokenising.
+    """
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    backend.encode_special_tokens = tokenizer.split_special_tokens
+    return backend.encode_batch(list(texts), add_special_tokens=False)
 
 
 def kept(
@@ -171,8 +182,5 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
 def tokenize_texts(tokenizer, texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text without special tokens; equal texts are tokenised once."""
     distinct = list(dict.fromkeys(texts))
-    if not distinct:
-        return []
-    encoded = tokenizer(distinct, add_special_tokens=False, return_attention_mask=False, verbose=False)["input_ids"]
-    by_text = dict(zip(distinct, encoded, strict=True))
+    by_text = {text: found.ids for text, found in zip(distinct, bare_encodings(tokenizer, distinct), strict=True)}
     return [by_text[text] for text in texts]

@@ -1,8 +1,9 @@
 """Training: examples a second of the same Trainer, as the usual recipe has it and as run.py does.
 
 Every way of training has a process of its own, so that settings of one never help another; they take turns, measurement
-by measurement. A measurement trains some steps of 16 rows after one that is not timed. Its rows stand for a whole
-epoch: windows (where rows are grouped by length: batches) at even distances in the order of their lengths.
+by measurement (the four of ELECTRA-small hold 15 GB together). A measurement trains some steps of 16 rows after one
+that is not timed. Its rows stand for a whole epoch: windows (where rows are grouped by length: batches) at even
+distances in the order of their lengths.
 """
 
 import argparse
@@ -207,7 +208,8 @@ def ask(process: subprocess.Popen, errors: IO, seed: int) -> dict:
     line = process.stdout.readline()
     if not line:
         errors.seek(0)
-        raise RuntimeError(f"{process.args} ended without an answer: {errors.read()[-2000:]}")
+        words = errors.read()[-2000:]
+        raise RuntimeError(f"{process.args} ended with {process.wait()} and without an answer: {words}")
     return json.loads(line)
 
 

@@ -36,15 +36,32 @@ class Counting:
         return self.tokenizer(*args, **kwargs)
 
 
-def test_the_second_run_takes_the_tokens_of_the_first(tokenizer, cache):
-    counting = Counting(tokenizer)
-    first = tokens.tokenize_contexts(counting, TEXTS)
-    assert counting.n_calls == len(list(cache.iterdir())) == 1
-    second = tokens.tokenize_contexts(counting, TEXTS)
-    assert counting.n_calls == 1
+def test_the_second_run_takes_the_tokens_of_the_first(tokenizer, cache, monkeypatch):
+    first = tokens.tokenize_contexts(tokenizer, TEXTS)
+    assert len(list(cache.iterdir())) == 1
+    monkeypatch.setattr(tokens, "bare_encodings", lambda *arguments: pytest.fail("tokenised again"))
+    second = tokens.tokenize_contexts(tokenizer, TEXTS)
     for one, other in zip(arrays(first), arrays(second), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_contexts_and_texts_equal_the_tokenizers_own(tokenizer, splits):
+    """Whatever an earlier call of the tokenizer has left behind."""
+    from transformers import AutoTokenizer
+
+    own = AutoTokenizer.from_pretrained(tokenizer.name_or_path, split_special_tokens=splits)
+    texts = [*TEXTS, "before [SEP] after", "[MASK]"]
+    own(texts, truncation=True, max_length=3, padding=True, split_special_tokens=not splits)
+    found = tokens.tokenize_contexts(own, texts)
+    listed = tokens.tokenize_texts(own, texts)
+    for row, text in enumerate(texts):
+        expected = own(text, add_special_tokens=False, return_offsets_mapping=True)
+        place = slice(found.offsets[row], found.offsets[row + 1])
+        assert found.token_ids[place].tolist() == listed[row] == expected["input_ids"]
+        spans = zip(found.char_starts[place].tolist(), found.char_ends[place].tolist(), strict=True)
+        assert list(spans) == expected["offset_mapping"]
 
 
 def test_other_texts_settings_or_tokenizers_are_tokenised_anew(tokenizer, cache):

@@ -166,22 +166,14 @@ def test_lengths_are_those_of_the_items(tokenizer):
     assert windows.lengths.tolist() == [len(windows[number]["input_ids"]) for number in range(len(windows))]
 
 
-def test_every_context_is_tokenised_once(tokenizer):
-    class Counting:
-        def __init__(self):
-            self.texts = []
+def test_every_context_is_tokenised_once(tokenizer, monkeypatch):
+    import tokens
 
-        def __getattr__(self, name):
-            return getattr(tokenizer, name)
-
-        def __call__(self, text, *args, **kwargs):
-            self.texts += [text] if isinstance(text, str) else list(text)
-            return tokenizer(text, *args, **kwargs)
-
-    counting = Counting()
+    encoded, real = [], tokens.bare_encodings
+    monkeypatch.setattr(tokens, "bare_encodings", lambda own, texts: encoded.extend(texts) or real(own, texts))
     rows = [("Aspirin daily.", f"question {number}?", ["daily"], [8]) for number in range(5)]
-    QaWindows(qa_frame(*rows), counting, 64, 8)
-    assert counting.texts.count("Aspirin daily.") == 1
+    QaWindows(qa_frame(*rows), tokenizer, 64, 8)
+    assert encoded.count("Aspirin daily.") == 1
 
 
 def test_gold_bearing_windows_and_the_no_answer_label(tokenizer):

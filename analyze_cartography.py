@@ -5,7 +5,8 @@
 Reads: a recording of run.py --enable_cartography (or allenai/cartography's training_dynamics/) and its data set.
 Writes into --output_dir: cartography_regions.csv, question_type_analysis.csv, category_samples.json,
 cartography_map.png (with these regions), metric_distributions.png, confidence_vs_correctness.png,
-category_analysis.png, dynamics_by_region.png and, last, manifest.json. The summary goes to stdout.
+category_analysis.png, dynamics_by_region.png, report.html (to look at the examples in a browser) and, last,
+manifest.json. The summary goes to stdout.
 """
 
 import argparse
@@ -26,10 +27,21 @@ QUESTION_TYPES_CSV = "question_type_analysis.csv"
 SAMPLES = "category_samples.json"
 DISTRIBUTIONS, CORRECTNESS = "metric_distributions.png", "confidence_vs_correctness.png"
 CATEGORIES, DYNAMICS, MAP = "category_analysis.png", "dynamics_by_region.png", "cartography_map.png"
-FILES = (REGIONS_CSV, QUESTION_TYPES_CSV, SAMPLES, DISTRIBUTIONS, CORRECTNESS, CATEGORIES, DYNAMICS, MAP)
+FILES = (
+    REGIONS_CSV,
+    QUESTION_TYPES_CSV,
+    SAMPLES,
+    DISTRIBUTIONS,
+    CORRECTNESS,
+    CATEGORIES,
+    DYNAMICS,
+    MAP,
+    outputs.REPORT,
+)
 N_EXAMPLES, SEED = 10, 42
 EPILOG = """
-Written into --output_dir: cartography_regions.csv, question_type_analysis.csv, category_samples.json and five figures.
+Written into --output_dir: cartography_regions.csv, question_type_analysis.csv, category_samples.json, figures and
+report.html.
 A recording by another trainer names no data set: without --dataset there are no texts and no question types.
 """
 MEANS = ("confidence", "variability", "correctness", "forgetting_events", "aum", "loss")
@@ -79,7 +91,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--burn_in", metavar="N", type=helpers.whole, default=0, help=text)
     text = f"extreme and typical examples shown of each region, this many of each (default: {N_EXAMPLES})"
     add("--n_examples", metavar="N", type=helpers.positive, default=N_EXAMPLES, help=text)
-    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=f"draws among equal examples (default: {SEED})")
+    text = f"draws among equal examples, and of the points in the report (default: {SEED})"
+    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=text)
+    helpers.add_report_options(parser)
     return parser
 
 
@@ -89,6 +103,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     for name in ("ambiguous_fraction", "confidence_threshold"):
         if options.region_method == "median" and getattr(options, name) is not None:
             raise UsageError(f"--{name} acts with --region_method thirds alone: leave it out.")
+    helpers.refuse_idle_report_options(options)
     if Path(options.output_dir).resolve() == Path(options.cartography_dir).resolve():
         raise UsageError(f"--output_dir {options.output_dir} is --cartography_dir as well: choose another one.")
     return options
@@ -207,6 +222,25 @@ def write_results(options: argparse.Namespace, metrics, gold_probs, examples) ->
         outputs.write_figure(directory / name, figure)
 
 
+def write_report(options: argparse.Namespace, metrics, gold_probs, examples) -> None:
+    """Write report.html: the data map's side of it."""
+    from joined import text_columns
+    from report import build_report, report_title
+
+    frame = metrics
+    if examples is not None:
+        frame = text_columns(examples).merge(metrics, on="id", how="left", validate="one_to_one")
+    page = build_report(
+        frame,
+        None if examples is None else examples.frame,
+        title=Path(options.cartography_dir).name if examples is None else report_title(examples),
+        gold_probs=gold_probs,
+        max_points=options.report_max_points or helpers.REPORT_MAX_POINTS,
+        seed=options.seed,
+    )
+    outputs.write_text(Path(options.output_dir) / outputs.REPORT, page)
+
+
 def main(argv: Sequence[str]) -> None:
     """Read, measure, join, write, report."""
     options = parse_arguments(argv)
@@ -221,6 +255,8 @@ def main(argv: Sequence[str]) -> None:
         examples = examples.replaced(examples.frame[examples.frame["id"].isin(set(metrics["id"]))])
     outputs.clear(directory, FILES)
     write_results(options, metrics, gold_probs, examples)
+    if options.report == "html":
+        write_report(options, metrics, gold_probs, examples)
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
     outputs.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])

@@ -3,9 +3,10 @@
     python analyze_dataset.py --cartography_dir ./cartography_output --cluster_dir ./cluster_output
 
 Reads: a recording of run.py --enable_cartography and/or a directory of cluster_analysis.py, and their data set.
-Writes into --output_dir: unified_analysis.csv and .parquet; with clusters cluster_cartography_stats.csv; with both
-category_cluster_overlap.csv, interesting_patterns.json, category_cluster_heatmap.png, integrated_scatter.png,
-metrics_by_cluster_boxplot.png; and, last, manifest.json. The summary goes to stdout.
+Writes into --output_dir: unified_analysis.csv and .parquet, and report.html, to look at the examples in a browser; with
+clusters cluster_cartography_stats.csv; with both category_cluster_overlap.csv, interesting_patterns.json,
+category_cluster_heatmap.png, integrated_scatter.png, metrics_by_cluster_boxplot.png; and, last, manifest.json. The
+summary goes to stdout.
 """
 
 import argparse
@@ -25,7 +26,7 @@ UNIFIED_CSV, UNIFIED_PARQUET = "unified_analysis.csv", "unified_analysis.parquet
 OVERLAP_CSV, STATS_CSV = "category_cluster_overlap.csv", "cluster_cartography_stats.csv"
 PATTERNS = "interesting_patterns.json"
 HEATMAP, SCATTER, BOXPLOT = "category_cluster_heatmap.png", "integrated_scatter.png", "metrics_by_cluster_boxplot.png"
-FILES = (UNIFIED_CSV, UNIFIED_PARQUET, OVERLAP_CSV, STATS_CSV, PATTERNS, HEATMAP, SCATTER, BOXPLOT)
+FILES = (UNIFIED_CSV, UNIFIED_PARQUET, OVERLAP_CSV, STATS_CSV, PATTERNS, HEATMAP, SCATTER, BOXPLOT, outputs.REPORT)
 MAX_CLUSTERS_LISTED, MAX_FINDINGS_LISTED = 8, 12
 
 
@@ -47,8 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     text = "where the two directories are about different rows, go on with those that are in both; where "
     text += "--predictions lack some of the rows, leave their predictions empty (default: refuse)"
     add("--allow_partial", action="store_true", help=text)
-    text = f"draws among equal examples, and of the points on the scatter (default: {SEED})"
+    text = f"draws among equal examples, and of the points on the scatter and in the report (default: {SEED})"
     add("--seed", metavar="N", type=helpers.whole, default=SEED, help=text)
+    helpers.add_report_options(parser)
     return parser
 
 
@@ -61,6 +63,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         raise UsageError("there is nothing to analyse: give --cartography_dir, --cluster_dir, or both.")
     if options.allow_partial and len(given) < 2 and not options.predictions:
         raise UsageError("--allow_partial acts where two things are joined: leave it out, or give both directories.")
+    helpers.refuse_idle_report_options(options)
     for name, directory in given.items():
         if Path(options.output_dir).resolve() == directory:
             raise UsageError(f"--output_dir {options.output_dir} is --{name} as well: choose another one.")
@@ -140,6 +143,26 @@ def write_results(options: argparse.Namespace, unified) -> dict | None:
     else:
         logger.warning("The clusters have no coordinates (--visualization_method none), so there is no %s.", SCATTER)
     return patterns
+
+
+def write_report(options: argparse.Namespace, examples, unified, patterns: dict | None) -> None:
+    """Write report.html."""
+    from recordings import read_gold_probs
+    from report import build_report, report_title
+
+    gold_probs = None
+    if options.cartography_dir:
+        gold_probs = read_gold_probs(Path(options.cartography_dir), unified["id"])
+    page = build_report(
+        unified,
+        examples.frame,
+        title=report_title(examples),
+        gold_probs=gold_probs,
+        patterns=patterns,
+        max_points=options.report_max_points or helpers.REPORT_MAX_POINTS,
+        seed=options.seed,
+    )
+    outputs.write_text(Path(options.output_dir) / outputs.REPORT, page)
 
 
 def region_lines(unified) -> str:
@@ -226,6 +249,8 @@ def main(argv: Sequence[str]) -> None:
     examples, unified = join(options, manifest, dynamics, clusters, ids)
     outputs.clear(directory, FILES)
     patterns = write_results(options, unified)
+    if options.report == "html":
+        write_report(options, examples, unified, patterns)
     fields = {"script": "analyze_dataset.py", "task": manifest["task"], "seed": options.seed}
     fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, "n_rows": len(unified)}
     fields |= rows_fields(examples.frame)

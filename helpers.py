@@ -21,6 +21,7 @@ DEMO_MODEL = "demo"
 AUTO, FLOAT32, BF16 = PRECISIONS = ("auto", "float32", "bf16")
 CPU_MICRO_BATCH_TOKENS = 1024
 MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
+REPORT_MAX_POINTS = 20_000
 WEIGHT_FILES = ("*.safetensors", "*.safetensors.index.json", "pytorch_model*.bin")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model", "spm.model")
 
@@ -79,6 +80,22 @@ def finite(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"{text!r} is not a finite number")
     return number
+
+
+def add_report_options(parser: argparse.ArgumentParser) -> None:
+    """The options of report.html, which two scripts write."""
+    text = "html: also write report.html, one page to look at the examples in a browser; none: leave it out "
+    text += "(default: html)"
+    parser.add_argument("--report", choices=("html", "none"), default="html", help=text)
+    text = "examples on that page at most, from 1; of more, a sample is drawn with --seed in which the regions are as "
+    text += f"equal as their sizes allow (default: {REPORT_MAX_POINTS})"
+    parser.add_argument("--report_max_points", metavar="N", type=positive, help=text)
+
+
+def refuse_idle_report_options(options: argparse.Namespace) -> None:
+    """UsageError when there is a size for a report that is not written."""
+    if options.report == "none" and options.report_max_points is not None:
+        raise UsageError("--report_max_points acts with --report html alone: leave it out.")
 
 
 def run_script(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:

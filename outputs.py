@@ -32,6 +32,7 @@ MANIFEST = "manifest.json"
 EVAL_METRICS = "eval_metrics.json"
 EVAL_PREDICTIONS = "eval_predictions.jsonl"
 NBEST_PREDICTIONS = "nbest_predictions.jsonl"
+REPORT = "report.html"
 DATA_PROBLEMS = "data_problems.csv"
 PROBLEM_COLUMNS = ["id", "problem", "action", "before", "after", "split"]
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pandas")
@@ -123,6 +124,12 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # the latter leaves a lone "\r" unquoted
     with atomic_writer(path, newline="") as file:
         frame.to_csv(file, index=False, quoting=quoting)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as it is."""
+    with atomic_writer(path, newline="") as file:
+        file.write(text)
 
 
 def write_figure(path: Path, figure: "Figure") -> None:

@@ -89,6 +89,19 @@ def interesting_patterns(unified: pd.DataFrame, seed: int) -> dict:
     return numbers | {"n_tests": len(tests), "false_discovery_rate": FALSE_DISCOVERY_RATE, "findings": findings}
 
 
+def examples_of(finding: dict, unified: pd.DataFrame) -> np.ndarray:
+    """Which rows a finding is about, bool [n]: all those that its sentence counts, not the few that it names.
+
+    Args:
+        finding: of `interesting_patterns`.
+        unified: a row an example: cluster, region (missing where untracked). It may hold some of the examples alone.
+    """
+    regions = {"hard_outliers": "hard", "confident_in_hard_cluster": "easy"}
+    region = finding.get("region") or regions.get(finding["kind"])
+    in_region = unified["region"] == region if region else unified["region"].notna()
+    return ((unified["cluster"] == finding.get("cluster", NOISE)) & in_region).to_numpy(dtype=bool)
+
+
 def first_ids(rows: pd.DataFrame, name: str, *, rising: bool) -> list[str]:
     """The ids of up to three rows with the lowest (or highest) value; equal ones in the order of the rows."""
     return rows.sort_values(name, ascending=rising, kind="stable")["id"].head(N_EXAMPLE_IDS).tolist()

@@ -177,6 +177,26 @@ def write_metrics(directory: Path, metrics: pd.DataFrame, probs: np.ndarray, cor
     write_records(directory / METRICS_JSON, records)
 
 
+def read_gold_probs(directory: Path, ids: Sequence[str]) -> np.ndarray:
+    """Read the gold probabilities of these examples from what `write_metrics` wrote.
+
+    Returns:
+        float64 [n_epochs, n_ids] in [0, 1], NaN where an example was not seen, and for ids without metrics.
+
+    Raises:
+        DataError: the file is missing, or holds no such records.
+    """
+    path = Path(directory) / METRICS_JSON
+    try:
+        by_id = {record["id"]: record["gold_probs"] for record in outputs.read_json(path)}
+        n_epochs = len(next(iter(by_id.values())))
+        rows = [by_id.get(identifier, [None] * n_epochs) for identifier in ids]
+        return np.array(rows, dtype=np.float64).reshape(len(rows), n_epochs).T
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
+        what = f"holds no gold probabilities of the epochs ({type(error).__name__}: {error})"
+        raise DataError(f"{path} {what}: record the run again.") from error
+
+
 @dataclasses.dataclass(frozen=True)
 class RunningEpoch:
     """What a checkpoint keeps of a recording: the epoch that was running and how to tell the earlier epochs' files.

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 DEMO_NAMES = {"qa": ("demo", "demo:v2", "demo:noisy"), "nli": ("demo:nli",)}
 FILE_SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
 LABEL_COLUMNS = ("label", "gold_label")
+APOSTROPHES = "apostrophe_before"
 HUB_TIMEOUT = 10  # seconds to wait for the hub's first answer
 WAY_OUT = "use --dataset demo, or give a local file or a directory written by save_to_disk"
 
@@ -213,7 +214,23 @@ def _read_csv(name: str, text: str) -> pd.DataFrame:
     repeated = sorted({field for field in header if header.count(field) > 1})
     if repeated:
         raise errors.DataError(f"{name}: the header has the column {', '.join(repeated)} more than once.")
-    return pd.DataFrame(rows, columns=header, dtype=object)
+    return _without_apostrophes(pd.DataFrame(rows, columns=header, dtype=object))
+
+
+def _without_apostrophes(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as it was before report.html put an apostrophe before what a spreadsheet would take for a formula.
+
+    A column `apostrophe_before` names, for every row, the columns in which that was done; it is dropped.
+    """
+    if APOSTROPHES not in frame:
+        return frame
+    changed = [set(names.split()) for names in frame[APOSTROPHES]]
+    plain = {
+        column: [text[1:] if column in names and text.startswith("'") else text
+                 for text, names in zip(frame[column], changed, strict=True)]
+        for column in frame.columns if column != APOSTROPHES
+    }  # fmt: skip
+    return pd.DataFrame(plain, dtype=object)
 
 
 def _read_parquet(name: str, content: bytes) -> tuple[pd.DataFrame, tuple[str, ...] | None]:

@@ -33,6 +33,7 @@ ITEMS = {
     "embeddings": "bench_embeddings",
     "metrics": "bench_metrics",
     "clusters": "bench_clusters",
+    "report": "bench_report",
     "chain": "bench_chain",
 }
 

@@ -1,6 +1,7 @@
 """Fixtures that several test files use: the real tokenizer, a tiny ELECTRA, small QA frames, the script in-process."""
 
 import os
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -12,11 +13,15 @@ REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def pytest_collection_modifyitems(items):
-    """Leave out the tests on real data where it does not lie beside the checkout."""
-    absent = pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real data sets are not there")
+    """Leave out the tests on real data where it does not lie beside the checkout, and those in a missing browser."""
+    no_browser = not (shutil.which("chromium") and shutil.which("chromedriver"))
+    skips = {
+        "real_data": pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real data sets are not there"),
+        "browser": pytest.mark.skipif(no_browser, reason="chromium and chromium-driver are not installed"),
+    }
     for item in items:
-        if "real_data" in item.keywords:
-            item.add_marker(absent)
+        for name in skips.keys() & item.keywords.keys():
+            item.add_marker(skips[name])
 
 
 @pytest.fixture(scope="session")

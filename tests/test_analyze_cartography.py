@@ -1,7 +1,10 @@
 """analyze_cartography.py from the command line: its files, its numbers against an independent computation, its no."""
 
+import base64
+import gzip
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -165,7 +168,7 @@ def analyzed(tmp_path_factory, recorded):
 
 
 def test_the_files_of_the_contract_and_the_manifest_last(analyzed, recorded):
-    assert {path.name for path in analyzed.iterdir()} == {*TABLES, *FIGURES, "manifest.json"}
+    assert {path.name for path in analyzed.iterdir()} == {*TABLES, *FIGURES, "report.html", "manifest.json"}
     assert max(analyzed.iterdir(), key=lambda path: path.stat().st_mtime_ns).name == "manifest.json"
     for name in FIGURES:
         assert (analyzed / name).read_bytes().startswith(b"\x89PNG")
@@ -353,7 +356,7 @@ def test_the_layout_of_allenai_cartography_needs_no_data_set(analyze, tmp_path):
     assert "No --dataset was given" in err
     names = {path.name for path in (tmp_path / "out").iterdir()}
     left_out = {"question_type_analysis.csv", "category_analysis.png"}
-    assert names == {*TABLES, *FIGURES, "manifest.json"} - left_out
+    assert names == {*TABLES, *FIGURES, "report.html", "manifest.json"} - left_out
     table = read_table(tmp_path / "out")
     assert table["id"].tolist() == [str(number) for number in range(50)]
     assert not {"question_type", "gold_label", "span_f1"} & set(table.columns)
@@ -455,3 +458,21 @@ def test_an_output_directory_of_something_else_is_refused(small, analyze, tmp_pa
     assert_refused(analyze(*argv, file), 2, "is a file")
     assert_refused(analyze(*argv, file / "below"), 1, "could not be written")
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.usefixtures("blank_pictures")
+def test_the_report_shows_this_sides_rows(small, analyze, tmp_path):
+    argv = ("--cartography_dir", small, "--output_dir", tmp_path / "out")
+    assert analyze(*argv, "--burn_in", 1)[0] == 0
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    packed = re.search(r'id="row-data">([^<]*)<', text)[1]
+    rows = json.loads(gzip.decompress(base64.b64decode(packed)))
+    table = read_table(tmp_path / "out", "cartography_regions.csv")
+    assert rows["id"] == table["id"].tolist()
+    confidence = next(column for column in rows["numbers"] if column["name"] == "confidence")
+    assert confidence["values"] == pytest.approx(table["confidence"].tolist(), rel=1e-5)
+    mean = np.nanmean(np.array(rows["gold_probs"], dtype=float) / 1000, axis=0)
+    np.testing.assert_allclose(mean, table["confidence"], atol=5e-4)
+    assert '"data-map"' in text
+    assert analyze(*argv, "--report", "none")[0] == 0
+    assert not (tmp_path / "out" / "report.html").exists()

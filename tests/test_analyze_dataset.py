@@ -1,7 +1,10 @@
 """analyze_dataset.py from the command line: the join against one by hand, every file of the contract, its no."""
 
+import base64
+import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +28,9 @@ QA_TEXTS = ["id", "text", "question", "context", "answer", "question_type"]
 FIGURES = ("category_cluster_heatmap.png", "integrated_scatter.png", "metrics_by_cluster_boxplot.png")
 BOTH = {
     "unified_analysis.csv", "unified_analysis.parquet", "category_cluster_overlap.csv",
-    "cluster_cartography_stats.csv", "interesting_patterns.json", "manifest.json", *FIGURES,
+    "cluster_cartography_stats.csv", "interesting_patterns.json", "report.html", "manifest.json", *FIGURES,
 }  # fmt: skip
+SIDE = {"unified_analysis.csv", "unified_analysis.parquet", "report.html", "manifest.json"}
 WORDS = {0: "fever, ward, day", 1: "$dose, daily, “drug”", 2: "scan, bone, left"}
 N_UNTRACKED = 3
 
@@ -303,7 +307,7 @@ def test_the_hard_cluster_is_named_on_stdout_and_in_the_patterns(analyze, base, 
 def test_the_recording_alone(analyze, base):
     code, out, err = analyze("--cartography_dir", base / "recording", "--output_dir", base / "out")
     assert (code, "One side alone" in err) == (0, True)
-    names = {"unified_analysis.csv", "unified_analysis.parquet", "manifest.json"}
+    names = SIDE
     assert {path.name for path in (base / "out").iterdir()} == names
     unified = pd.read_parquet(base / "out" / "unified_analysis.parquet")
     assert list(unified.columns) == [*QA_TEXTS, "region", *METRICS, "untracked_reason"]
@@ -315,7 +319,7 @@ def test_the_recording_alone(analyze, base):
 
 def test_the_clusters_alone(analyze, base):
     code, out, _ = analyze("--cluster_dir", base / "clusters", "--output_dir", base / "out")
-    names = {"unified_analysis.csv", "unified_analysis.parquet", "cluster_cartography_stats.csv", "manifest.json"}
+    names = {*SIDE, "cluster_cartography_stats.csv"}
     assert (code, {path.name for path in (base / "out").iterdir()}) == (0, names)
     unified = pd.read_parquet(base / "out" / "unified_analysis.parquet")
     assert list(unified.columns) == [*QA_TEXTS, *CLUSTERS[:3], "x", "y", "assigned"]
@@ -327,7 +331,7 @@ def test_the_clusters_alone(analyze, base):
 def test_one_side_after_both_leaves_nothing_stale(analyze, base, blank_pictures):
     assert analyze(*sides(base))[0] == 0
     assert analyze("--cluster_dir", base / "clusters", "--output_dir", base / "out")[0] == 0
-    names = {"unified_analysis.csv", "unified_analysis.parquet", "cluster_cartography_stats.csv", "manifest.json"}
+    names = {*SIDE, "cluster_cartography_stats.csv"}
     assert {path.name for path in (base / "out").iterdir()} == names
 
 
@@ -517,3 +521,75 @@ def test_all_noise_is_said(analyze, base):
     assert code == 0, err
     assert "There is no cluster: every example is noise." in out
     assert {path.name for path in (base / "out").iterdir()} == BOTH
+
+
+def report_data(path):
+    """(the first screen, the rows) that report.html holds."""
+    text = path.read_text(encoding="utf-8")
+    head, rows = (re.search(rf'id="{name}-data">([^<]*)<', text)[1] for name in ("head", "row"))
+    return json.loads(head), json.loads(gzip.decompress(base64.b64decode(rows)))
+
+
+def test_the_report_holds_the_joined_rows_and_the_recorded_probabilities(analyze, base, blank_pictures):
+    assert analyze(*sides(base), "--predictions", predictions_of(base))[0] == 0
+    head, rows = report_data(base / "out" / "report.html")
+    unified = pd.read_parquet(base / "out" / "unified_analysis.parquet")
+    findings = json.loads((base / "out" / "interesting_patterns.json").read_text("utf-8"))["findings"]
+    assert head["title"] == "data.jsonl, train"
+    assert head["findings"] == [finding["sentence"] for finding in findings]
+    assert rows["id"] == unified["id"].tolist()
+    assert rows["text"] == unified["question"].tolist()
+    assert rows["predicted"] == unified["predicted_answer"].tolist()
+    recorded = json.loads((base / "recording" / "cartography_metrics.json").read_text("utf-8"))
+    by_id = {record["id"]: [round(1000 * prob) for prob in record["gold_probs"]] for record in recorded}
+    assert list(zip(*rows["gold_probs"], strict=True)) == [tuple(by_id.get(i, [None] * 4)) for i in unified["id"]]
+
+
+def test_more_examples_than_the_report_may_hold_are_drawn(analyze, base, blank_pictures):
+    assert analyze(*sides(base), "--report_max_points", 40, "--seed", 7)[0] == 0
+    head, rows = report_data(base / "out" / "report.html")
+    assert head["sample_note"].startswith("The page shows 40 of 120 examples, drawn with seed 7")
+    region = next(column for column in rows["categories"] if column["name"] == "region")
+    drawn = pd.Series([region["names"][code] for code in region["codes"]]).value_counts()
+    assert drawn["untracked"] == N_UNTRACKED
+    assert len(rows["id"]) == 40 == drawn.sum()
+    assert drawn.drop("untracked").max() - drawn.drop("untracked").min() <= 1
+
+
+def test_report_none_leaves_it_out_and_removes_an_earlier_one(analyze, base, blank_pictures):
+    assert analyze(*sides(base))[0] == 0
+    assert analyze(*sides(base), "--report", "none")[0] == 0
+    assert {path.name for path in (base / "out").iterdir()} == BOTH - {"report.html"}
+    assert_refused(analyze(*sides(base), "--report", "none", "--report_max_points", 5), 2, "--report_max_points acts")
+    assert_refused(analyze(*sides(base), "--report_max_points", 0), 2, "--report_max_points")
+    assert_refused(analyze(*sides(base), "--report", "pdf"), 2, "--report")
+
+
+def test_a_report_that_breaks_off_leaves_nothing_half_written(analyze, base, blank_pictures, monkeypatch):
+    import report
+
+    assert analyze(*sides(base))[0] == 0
+    monkeypatch.setattr(report, "build_report", lambda *args, **settings: "x" * 100_000 + "\ud800")
+    with pytest.raises(UnicodeEncodeError):
+        analyze(*sides(base))
+    names = {path.name for path in (base / "out").iterdir()}
+    assert names == BOTH - {"report.html", "manifest.json"}
+
+
+def test_the_manifest_is_written_after_the_report(analyze, base, blank_pictures, monkeypatch):
+    order = []
+    for name in ("write_text", "write_manifest"):
+        real = getattr(outputs, name)
+        recorded = lambda *args, name=name, real=real: (order.append(name), real(*args))  # noqa: E731
+        monkeypatch.setattr(outputs, name, recorded)
+    assert analyze(*sides(base))[0] == 0
+    assert order == ["write_text", "write_manifest"]
+
+
+def test_a_recording_without_probabilities_is_refused(analyze, base, blank_pictures):
+    path = base / "recording" / "cartography_metrics.json"
+    path.write_text('[{"id": "0003"}]', encoding="utf-8")
+    assert_refused(analyze(*sides(base)), 1, str(path), "holds no gold probabilities", "KeyError")
+    path.unlink()
+    assert_refused(analyze(*sides(base)), 1, str(path), "does not exist")
+    assert analyze(*sides(base), "--report", "none")[0] == 0

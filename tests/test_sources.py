@@ -424,6 +424,16 @@ def test_a_cell_of_csv_may_be_long_and_keeps_its_line_ends(tmp_path):
     assert sources.open_source(name, "qa").read("train")["note"].tolist() == [note]
 
 
+def test_apostrophes_of_a_saved_selection_are_taken_away_where_the_file_says_so(tmp_path):
+    path = tmp_path / "selection.csv"
+    path.write_text(
+        'id,context,apostrophe_before\n"\'=1","\'=x","id context"\n"\'a","\'+b",""\n"c","\'@d","context"\n',
+        encoding="utf-8-sig",
+    )
+    frame = sources.open_source(str(path), "qa").read("train")
+    assert frame.to_dict("list") == {"id": ["=1", "'a", "c"], "context": ["=x", "'+b", "@d"]}
+
+
 def test_extra_columns_of_csv_are_text_as_written(tmp_path):
     name = write(tmp_path / "a.csv", b"id,grade,note\n1,007,NA\n2,1.50,\n")
     expected = pd.DataFrame({"id": ["1", "2"], "grade": ["007", "1.50"], "note": ["NA", ""]}, dtype=object)

@@ -1,0 +1,72 @@
+// The page's data: how they are unpacked, which rows the filters leave, and what stands in a cell of a row.
+
+const byId = (id) => document.getElementById(id);
+
+// The text inside a data element, which is then taken out of the page.
+function taken(id) {
+  const node = byId(id);
+  const text = node.textContent;
+  node.remove();
+  return text;
+}
+
+// A value that was packed as base64 of gzip of JSON.
+async function unpacked(text) {
+  const binary = atob(text);
+  const bytes = new Uint8Array(binary.length);
+  for (let place = 0; place < binary.length; place++) bytes[place] = binary.charCodeAt(place);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return JSON.parse(await new Response(stream).text());
+}
+
+// The distinct contexts, unpacked when they are first asked for.
+function contextsLater() {
+  const text = taken("context-data");
+  let found = null;
+  return () => (found ??= text ? unpacked(text) : Promise.resolve([]));
+}
+
+function columnOf(rows, name) {
+  return rows.categories.find((column) => column.name === name) ?? rows.numbers.find((column) => column.name === name);
+}
+
+// The name of a row's category, "" where the page has no such column.
+function categoryOf(rows, name, row) {
+  const column = rows.categories.find((found) => found.name === name);
+  return column ? column.names[column.codes[row]] : "";
+}
+
+function firstAnswer(rows, row) {
+  return rows.answers[row].length ? rows.answers[row][0][1] : "(no answer)";
+}
+
+// The rows in which a text stands, as 0 or 1 by row: in question, context, answer or id, whatever the case.
+async function rowsWith(page, text) {
+  const wanted = text.toLowerCase();
+  const { rows, n } = page;
+  const has = (value) => value.toLowerCase().includes(wanted);
+  const inContext = rows.context ? (await page.contexts()).map(has) : [];
+  const found = new Uint8Array(n);
+  for (let row = 0; row < n; row++) {
+    const inAnswers = rows.answers && rows.answers[row].some(([, answer]) => has(answer));
+    found[row] = has(rows.text[row]) || has(rows.id[row]) || inAnswers || (rows.context && inContext[rows.context[row]]);
+  }
+  return found;
+}
+
+// The numbers of the rows that region toggles, correctness and search leave.
+function rowsLeft(page) {
+  const { n, rows, filters } = page;
+  const regions = columnOf(rows, "region");
+  const correctness = columnOf(rows, "correctness");
+  const [from, to] = filters.correctness;
+  const left = [];
+  for (let row = 0; row < n; row++) {
+    if (regions && filters.hidden.has(regions.names[regions.codes[row]])) continue;
+    if (filters.found && !filters.found[row]) continue;
+    const share = correctness ? correctness.values[row] : null;
+    if ((from > 0 || to < 1) && (share === null || share < from - 1e-6 || share > to + 1e-6)) continue;
+    left.push(row);
+  }
+  return left;
+}

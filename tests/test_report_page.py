@@ -1,0 +1,486 @@
+"""report.html in headless Chromium without a network: what a person does with it, and what hostile texts cannot."""
+
+import importlib
+import json
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import helpers
+import report
+from benchmarks import browser as headless
+from benchmarks.report_inputs import analysed, questions
+from examples import load_examples
+from sources import open_source
+
+pytestmark = pytest.mark.browser
+
+SEARCHED = "hypertension"
+HEBREW = "\u05de\u05d4 \u05d4\u05de\u05d9\u05e0\u05d5\u05df"
+LONG = "word \U0001f600 " * 8_600  # more than 60,000 characters
+# (id, question, context, answer): texts that would run, break a page, a cell or a spreadsheet if they were not text.
+HOSTILE = [
+    ("=1+1", "<script>alert(1)</script>", "</script><script>window.hacked = 1</script>", "window"),
+    ("@id", "<img src=x onerror='window.hacked = 1'>", "It was <b>bold</b> & &amp; said.", "<b>bold</b>"),
+    ("+1x", "{{x}} {% y %} ${z} $head", "=HYPERLINK(\"http://example.org\")", "HYPERLINK"),
+    ("-1", "=cmd|' /C calc'!A0", "-2 degrees,\r\n\"quoted\", and a\rreturn", "\"quoted\""),
+    ("0012", "\uff1dA1 \" ' ` \\ \\u003c", "@SUM(A1) is\tno mail", "@SUM(A1)"),
+    ("null", "emoji \U0001f600\U0001f489?", "\U0001f600 before 20 \u00b5g \U0001f489", "20 \u00b5g"),
+    ("-a b", HEBREW + "?", f"{HEBREW} 20 mg.", "20 mg"),
+    ("'a", "+1 and\u2028two\u2029lines", f"{LONG}the end", "the end"),
+]  # fmt: skip
+
+RUN = ("--do_train", "--do_eval", "--enable_cartography", "--dataset", "demo", "--no_cuda", "--precision", "float32",
+       "--max_train_samples", "300", "--max_eval_samples", "40", "--num_train_epochs", "2", "--max_length", "128",
+       "--doc_stride", "32", "--learning_rate", "1e-3", "--save_strategy", "no", "--model")  # fmt: skip
+JOIN = ("--cartography_dir", "cartography_output", "--cluster_dir", "cluster_output")
+
+
+def save(folder, texts, frame, probs, found, title="demo:noisy, train"):
+    settings = {"title": title, "gold_probs": probs, "patterns": found, "max_points": 20_000, "seed": 42}
+    path = folder / "report.html"
+    path.write_text(report.build_report(frame, texts, **settings), encoding="utf-8", newline="")
+    return path
+
+
+@pytest.fixture(scope="module")
+def made():
+    texts = questions(300)
+    return texts, *analysed(texts)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with headless.chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(chromium, made, tmp_path):
+    """The demo's report, freshly opened; afterwards nothing was asked for and nothing complained."""
+    path = save(tmp_path, *made)
+    yield from opened(chromium, path)
+
+
+@pytest.fixture
+def hostile(chromium, tmp_path):
+    """A report of hostile texts, freshly opened, and its canonical frame."""
+    rows = {
+        "id": [row[0] for row in HOSTILE],
+        "context": [row[2] for row in HOSTILE],
+        "question": [row[1] for row in HOSTILE],
+        "answers": [{"text": [row[3]], "answer_start": [row[2].index(row[3])]} for row in HOSTILE],
+    }
+    texts = pd.DataFrame(rows)
+    frame, probs, found = analysed(texts)
+    frame["words"] = "</script><script>alert(2)</script>"
+    frame["question_type"] = [row[1] for row in HOSTILE]
+    frame["predicted_answer"] = "<svg onload=alert(3)>"
+    found["findings"] = [{"kind": "hard_outliers", "sentence": f"{HOSTILE[0][1]} {HOSTILE[2][1]}"}]
+    path = save(tmp_path, texts, frame, probs, found, title="<script>alert(4)</script>")
+    for browser in opened(chromium, path):
+        yield browser, texts, frame
+
+
+def opened(chromium, path):
+    headless.open_page(chromium, path)
+    yield chromium
+    assert headless.requested(chromium) == [path.resolve().as_uri()]
+    assert [entry for entry in chromium.get_log("browser") if entry["level"] != "INFO"] == []
+
+
+def script(browser, text, *arguments):
+    return browser.execute_script(text, *arguments)
+
+
+def selected_ids(browser, frame, name):
+    """The ids that a map's points show as selected, in the data's order."""
+    rows = script(browser, """
+        const plot = Bokeh.documents[0].get_model_by_name(arguments[0]);
+        return [...plot.renderers[0].data_source.selected.indices];
+    """, name)  # fmt: skip
+    return frame["id"].iloc[sorted(rows)].tolist()
+
+
+def shown_points(browser, name):
+    """How many points a map draws."""
+    return script(browser, """
+        const plot = Bokeh.documents[0].get_model_by_name(arguments[0]);
+        const view = Bokeh.index.find_one(plot).views.find_one(plot.renderers[0]);
+        const { x, y } = view.glyph;
+        return [...x].filter((value, place) => isFinite(value) && isFinite(y[place])).length;
+    """, name)  # fmt: skip
+
+
+def text_of(browser, element):
+    return script(browser, "return document.getElementById(arguments[0]).textContent", element)
+
+
+def click(browser, selector, text=None):
+    """Click the first element of a selector, or the first whose text begins like this."""
+    assert script(browser, """
+        const [selector, text] = arguments;
+        const nodes = [...document.querySelectorAll(selector)];
+        const found = nodes.find((node) => !text || node.textContent.startsWith(text));
+        found?.click();
+        return Boolean(found);
+    """, selector, text), (selector, text)  # fmt: skip
+
+
+def table_ids(browser):
+    """The ids in the table's rows, all of them unfolded, in the order of the table."""
+    return script(browser, """
+        const more = document.getElementById("more");
+        while (!more.hidden) more.click();
+        return [...document.querySelectorAll("#rows tr td:first-child")].map((node) => node.textContent);
+    """)  # fmt: skip
+
+
+def wait_for(what, seconds=20):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = what()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"nothing after {seconds} seconds")
+
+
+def downloaded(browser):
+    """The path of the file that a click on the download button gives."""
+    for path in browser.downloads.iterdir():
+        path.unlink()
+    click(browser, "#download")
+    return wait_for(lambda: next(iter(browser.downloads.glob("*.csv")), None))
+
+
+def ids_where(frame, rows):
+    return frame["id"][rows.to_numpy(dtype=bool)].tolist()
+
+
+def test_first_screen_and_point_counts(page, made):
+    _, frame, _, found = made
+    assert text_of(page, "title") == "demo:noisy, train"
+    assert text_of(page, "lead").startswith("300 examples, 296 of them watched over 5 epochs of training.")
+    assert text_of(page, "status") == "300 of 300 examples shown, none selected."
+    assert shown_points(page, "data-map") == 296
+    assert shown_points(page, "cluster-map") == 300
+    sentences = script(page, "return [...document.querySelectorAll('#findings li')].map((node) => node.textContent)")
+    assert sentences == [finding["sentence"] for finding in found["findings"]]
+    assert "300 examples" in page.title or "demo:noisy" in page.title
+    assert table_ids(page) == frame["id"].tolist()
+
+
+@pytest.mark.parametrize(("name", "x", "y"), [("data-map", "variability", "confidence"), ("cluster-map", "x", "y")])
+def test_a_lasso_selects_the_same_examples_on_both_maps_and_in_the_table(page, made, name, x, y):
+    frame = made[1]
+    places = frame[[x, y]].astype(float)
+    (left, low), (right, high) = places.quantile([0.1, 0.6]).to_numpy()
+    # The outline passes no point closely, so that rounding to pixels changes nothing.
+    corners = [(left, low), (right, low), (right, high), (left, high), (left, low)]
+    script(page, "document.getElementById('maps').scrollIntoView()")
+    headless.drag(page, name, corners)
+    inside = (places[x] > left) & (places[x] < right) & (places[y] > low) & (places[y] < high)
+    edge = 0.006 * np.ptp(places.dropna().to_numpy(), axis=0)
+    sides = [(places - np.array(corner)).abs() < edge for corner in ((left, low), (right, high))]
+    near = (sides[0] | sides[1]).any(axis=1)
+    found = wait_for(lambda: selected_ids(page, frame, name))
+    assert 20 < len(found) < 200
+    assert set(ids_where(frame, inside & ~near)) <= set(found) <= set(ids_where(frame, inside | near))
+    assert selected_ids(page, frame, "data-map") == selected_ids(page, frame, "cluster-map") == found
+    assert table_ids(page) == found
+    assert text_of(page, "status") == f"300 of 300 examples shown, {len(found)} selected."
+    click(page, "#clear")
+    assert selected_ids(page, frame, name) == []
+    assert len(table_ids(page)) == 300
+
+
+def test_search_narrows_both_maps_and_the_table(page, made):
+    texts, frame, _, _ = made
+    words = texts["context"] + "\n" + texts["question"]
+    expected = ids_where(texts, words.str.lower().str.contains(SEARCHED))
+    assert 0 < len(expected) < 200
+    page.find_element("id", "search").send_keys(SEARCHED.upper())
+    wait_for(lambda: text_of(page, "status") == f"{len(expected)} of 300 examples shown, none selected.")
+    assert table_ids(page) == expected
+    assert shown_points(page, "cluster-map") == len(expected)
+    tracked = frame["region"].notna() & frame["id"].isin(expected)
+    assert shown_points(page, "data-map") == tracked.sum()
+    click(page, "#reset")
+    assert shown_points(page, "cluster-map") == 300
+
+
+def test_region_toggle_and_correctness_slider(page, made):
+    frame = made[1]
+    click(page, "#toggles input[value=easy]")
+    expected = ids_where(frame, frame["region"].fillna("") != "easy")
+    assert table_ids(page) == expected
+    assert shown_points(page, "cluster-map") == len(expected)
+    click(page, "#toggles input[value=easy]")
+    script(page, """
+        const slider = document.getElementById("correctness-to");
+        slider.value = 0.4;
+        slider.dispatchEvent(new Event("input"));
+    """)  # fmt: skip
+    expected = ids_where(frame, (frame["correctness"] <= 0.4).fillna(False))
+    assert table_ids(page) == expected
+    assert 0 < shown_points(page, "data-map") == len(expected) < 296
+
+
+def test_a_click_on_a_finding_selects_its_examples(page, made):
+    _, frame, _, found = made
+    finding = next(finding for finding in found["findings"] if finding["kind"] == "more_hard_than_chance")
+    expected = ids_where(frame, (frame["cluster"] == finding["cluster"]) & (frame["region"] == "hard"))
+    assert len(expected) == finding["count"]
+    click(page, "#findings button", finding["sentence"])
+    assert selected_ids(page, frame, "data-map") == selected_ids(page, frame, "cluster-map") == expected
+    assert table_ids(page) == expected
+    click(page, "#toggles input[value=hard]")
+    assert table_ids(page) == []
+    assert f"0 selected ({len(expected)} more are hidden by the settings above)" in text_of(page, "status")
+
+
+def test_regions_groups_and_colours_are_buttons_that_select(page, made):
+    frame = made[1]
+    click(page, "#regions button", f"{(frame['region'] == 'hard').sum()} hard")
+    assert table_ids(page) == ids_where(frame, frame["region"] == "hard")
+    click(page, "#groups button", "when")
+    assert table_ids(page) == ids_where(frame, frame["question_type"] == "when")
+    script(page, """
+        const colour = document.getElementById("colour");
+        colour.value = "cluster";
+        colour.dispatchEvent(new Event("change"));
+    """)  # fmt: skip
+    click(page, "#legend button", "noise")
+    assert table_ids(page) == ids_where(frame, frame["cluster"] == -1)
+
+
+@pytest.mark.parametrize("column", ["confidence", "answer"])
+def test_the_table_is_sorted_by_a_column(page, made, column):
+    frame = made[1]
+    click(page, "#head-row button", column)
+    first = table_ids(page)
+    shown = frame.set_index("id")[column]
+    if column == "confidence":
+        assert shown[first].dropna().astype(float).round(5).is_monotonic_increasing
+        assert shown[first].isna().tolist() == [False] * 296 + [True] * 4
+    click(page, "#head-row button", column)
+    last = table_ids(page)
+    assert shown[last].tolist()[0] != shown[first].tolist()[0]
+    assert script(page, "return document.querySelector('[aria-sort]').getAttribute('aria-sort')") == "descending"
+
+
+def test_every_colour_can_be_chosen(page):
+    colours = script(page, """
+        const colour = document.getElementById("colour");
+        const source = Bokeh.documents[0].get_model_by_name("points");
+        return [...colour.options].map((option) => {
+          colour.value = option.value;
+          colour.dispatchEvent(new Event("change"));
+          return [option.value, new Set(source.data.colour).size];
+        });
+    """)  # fmt: skip
+    found = dict(colours)
+    assert {"region": 4, "cluster": 9} | found == found
+    assert {"question_type", "correctness", "confidence", "loss", "forgetting_events"} <= found.keys()
+    assert found["confidence"] > 10
+
+
+def test_an_example_shows_its_context_with_the_answer_marked_and_its_line(page, made):
+    texts, frame, probs, _ = made
+    row = 40
+    click(page, f"#rows tr[data-row='{row}'] button")
+    assert (
+        wait_for(lambda: script(page, "return document.querySelector('#detail mark')?.textContent"))
+        == frame["answer"][row]
+    )
+    assert script(page, "return document.querySelector('#detail .context').textContent") == texts["context"][row]
+    label = script(page, "return document.querySelector('#detail svg').getAttribute('aria-label')")
+    assert label == "Gold probability by epoch: " + ", ".join(f"{value:.3f}" for value in np.round(probs[:, row], 3))
+
+
+def tip_of(browser, frame, row):
+    """The text beside the pointer once it is moved onto a point of the cluster map."""
+    script(browser, "document.getElementById('maps').scrollIntoView()")
+    headless.point_at(browser, "cluster-map", frame["x"][row], frame["y"][row])
+    return wait_for(lambda: text_of(browser, "tip"))
+
+
+def test_hovering_says_what_a_point_is(page, made):
+    frame = made[1]
+    row = frame["x"].idxmin()
+    tip = tip_of(page, frame, row)
+    for name in ("question", "answer", "predicted_answer", "region"):
+        assert str(frame[name][row]) in tip
+    assert not script(page, "return document.getElementById('tip').hidden")
+
+
+def test_the_page_works_from_the_keyboard(page, made):
+    from selenium.webdriver import Keys
+
+    frame = made[1]
+    for selector, key in (("#regions button", Keys.ENTER), ("#toggles input", Keys.SPACE), ("#clear", Keys.ENTER)):
+        page.find_element("css selector", selector).send_keys(key)
+    assert len(table_ids(page)) == (frame["region"].fillna("") != "easy").sum()
+    page.find_element("css selector", "#rows button").send_keys(Keys.ENTER)
+    wait_for(lambda: script(page, "return document.activeElement.id") == "detail")
+    without = script(page, """
+        return [...document.querySelectorAll("button, input, select")]
+          .filter((node) => !(node.textContent.trim() || node.getAttribute("aria-label") || node.closest("label")))
+          .map((node) => node.id);
+    """)  # fmt: skip
+    assert without == []
+
+
+def test_dark_and_light(page):
+    look = "return [document.documentElement.dataset.theme, getComputedStyle(document.body).backgroundColor, " \
+           "Bokeh.documents[0].roots()[0].below[0].axis_label_text_color]"  # fmt: skip
+    first = script(page, look)
+    click(page, "#theme")
+    second = script(page, look)
+    assert {first[0], second[0]} == {"light", "dark"}
+    assert first[1] != second[1]
+    assert first[2] != second[2]
+
+
+def test_maps_stack_on_a_phone_and_a_finger_scrolls_until_a_tool_is_chosen(page):
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    headless.requested(page)
+    page.refresh()
+    wait_for(lambda: script(page, "return document.documentElement.dataset.ready"))
+    try:
+        boxes = script(page, """
+            const boxes = ["data-map", "cluster-map"].map((id) => document.getElementById(id).getBoundingClientRect());
+            return [document.documentElement.scrollWidth, boxes[0].bottom, boxes[1].top, boxes[0].width];
+        """)  # fmt: skip
+        assert boxes[0] <= 390
+        assert boxes[1] <= boxes[2]
+        assert boxes[3] > 300
+        tools = "return Bokeh.documents[0].roots()[0].toolbar.tools.map((tool) => [tool.type, tool.active])"
+        assert ["LassoSelectTool", False] in script(page, tools)
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_a_selection_is_read_back_by_pandas_and_by_run(page, made, command, tiny_model, tmp_path):
+    texts, frame, _, _ = made
+    click(page, "#regions button", f"{(frame['region'] == 'hard').sum()} hard")
+    path = downloaded(page)
+    expected = texts[frame["region"].to_numpy() == "hard"].reset_index(drop=True)
+    read = pd.read_csv(path, dtype=str, keep_default_na=False)
+    assert read["id"].tolist() == expected["id"].tolist()
+    assert read["question"].tolist() == expected["question"].tolist()
+    assert [json.loads(cell)["text"] for cell in read["answers"]] == [answer["text"] for answer in expected["answers"]]
+    assert set(read["region"]) == {"hard"}
+    again = load_examples(open_source(str(path), "qa"), "train", "qa")
+    assert len(again.problems) == 0
+    assert plain_rows(again.frame) == plain_rows(expected)
+    argv = ["--dataset", path, "--eval_dataset", path, "--eval_split", "train", "--model", tiny_model]
+    argv += ["--output_dir", tmp_path / "out", "--max_steps", 1]
+    code, _, err = command("--do_train", "--do_eval", *argv)
+    assert code == 0, err
+    lines = (tmp_path / "out" / "eval_predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["id"] for line in lines] == expected["id"].tolist()
+
+
+def plain_rows(frame):
+    """Ids, contexts, questions and answers as lists of Python values."""
+    answers = [[list(answer[name]) for name in ("text", "answer_start")] for answer in frame["answers"]]
+    return [frame[name].tolist() for name in ("id", "context", "question")] + answers
+
+
+def test_hostile_texts_are_shown_as_they_are_and_run_nothing(hostile):
+    browser, texts, frame = hostile
+    assert text_of(browser, "title") == "<script>alert(4)</script>"
+    assert script(browser, "return document.querySelector('#findings li').textContent").startswith(HOSTILE[0][1])
+    assert table_ids(browser) == texts["id"].tolist()
+    cells = script(
+        browser, "return [...document.querySelectorAll('#rows .text-column')].map((node) => node.textContent)"
+    )
+    assert cells == texts["question"].tolist()
+    for row in range(len(texts)):
+        click(browser, f"#rows tr[data-row='{row}'] button")
+        wait_for(
+            lambda row=row: (
+                script(browser, "return document.querySelector('#detail h3')?.textContent") == texts["id"][row]
+            )
+        )
+        shown = script(
+            browser, "return [...document.querySelectorAll('#detail .context, #detail mark')].map((n) => n.textContent)"
+        )
+        assert shown == [texts["context"][row], frame["answer"][row]]
+        assert texts["question"][row] in text_of(browser, "detail")
+    tip = tip_of(browser, frame, 1)
+    assert HOSTILE[1][1] in tip
+    assert "<svg onload=alert(3)>" in tip
+    assert script(browser, "return document.querySelectorAll('script').length") == 2
+    assert script(browser, "return document.querySelectorAll('img, b:not(.facts b):not(.tip b)').length") == 0
+    assert script(browser, "return window.hacked ?? null") is None
+
+
+def test_hostile_texts_come_back_from_the_csv_file(hostile):
+    browser, texts, _ = hostile
+    path = downloaded(browser)
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for cell in raw.to_numpy().ravel():
+        assert cell[:1] not in set("=+@\uff1d\t\r\n"), cell
+        assert not cell.startswith("-") or float(cell) < 0
+    assert raw["id"].tolist() == ["'=1+1", "'@id", "'+1x", "-1", "0012", "null", "'-a b", "'a"]
+    changed = raw["apostrophe_before"].str.split().map(lambda names: "id" in names)
+    assert raw["id"].where(~changed, raw["id"].str[1:]).tolist() == texts["id"].tolist()
+    again = load_examples(open_source(str(path), "qa"), "train", "qa")
+    assert plain_rows(again.frame) == plain_rows(texts)
+
+
+def test_what_the_search_finds_in_hostile_texts(hostile):
+    browser, texts, _ = hostile
+    words = (texts["question"] + "\n" + texts["context"] + "\n" + texts["id"]).str.lower()
+    for text in ("<script>", "{{X}}", "\U0001f489", HEBREW[-6:], "$head"):
+        script(
+            browser,
+            """
+            const search = document.getElementById("search");
+            search.value = arguments[0];
+            search.dispatchEvent(new Event("input"));
+            """,
+            text,
+        )
+        expected = ids_where(texts, words.str.contains(text.lower(), regex=False))
+        wait_for(lambda expected=expected: table_ids(browser) == expected)
+
+
+@pytest.mark.slow
+def test_the_report_of_the_chain_on_the_demo(chromium, tiny_model, tmp_path, monkeypatch):
+    """All five scripts, trained for real though not for long, and the page that the last of them wrote."""
+    monkeypatch.chdir(tmp_path)
+    chain = {"run": [*RUN, str(tiny_model)], "analyze_cartography": [], "extract_embeddings": ["--no_cuda"]}
+    chain |= {"cluster_analysis": ["--min_cluster_size", "5"], "analyze_dataset": [*JOIN]}
+    for name, argv in chain.items():
+        assert helpers.run_script(importlib.import_module(name).main, argv) == 0, name
+    unified = pd.read_parquet("integrated_analysis/unified_analysis.parquet")
+    findings = json.loads((tmp_path / "integrated_analysis" / "interesting_patterns.json").read_text("utf-8"))
+    assert len(unified) == 300
+    for browser in opened(chromium, tmp_path / "integrated_analysis" / "report.html"):
+        assert text_of(browser, "title") == "demo, train"
+        assert shown_points(browser, "data-map") == unified["region"].notna().sum()
+        assert shown_points(browser, "cluster-map") == 300
+        assert table_ids(browser) == unified["id"].tolist()
+        buttons = "return [...document.querySelectorAll('#findings li')].map((node) => node.textContent)"
+        assert script(browser, buttons) == [finding["sentence"] for finding in findings["findings"]]
+        far, near = unified[["x", "y"]].quantile([1, 0]).to_numpy() + np.array([[1e-3], [-1e-3]])
+        middle = unified["x"].median()
+        script(browser, "document.getElementById('maps').scrollIntoView()")
+        headless.drag(browser, "cluster-map", [near, (middle, near[1]), (middle, far[1]), (near[0], far[1]), near])
+        found = wait_for(lambda browser=browser: selected_ids(browser, unified, "data-map"))
+        left = unified["x"] < middle
+        edge = (unified["x"] - middle).abs() < 0.006 * np.ptp(unified["x"])
+        assert set(ids_where(unified, left & ~edge)) <= set(found) <= set(ids_where(unified, left | edge))
+        assert table_ids(browser) == found
+    for browser in opened(chromium, tmp_path / "cartography_analysis" / "report.html"):
+        assert shown_points(browser, "data-map") == unified["region"].notna().sum()
+        assert not script(browser, "return Boolean(document.querySelector('#cluster-map canvas'))")

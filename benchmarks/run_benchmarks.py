@@ -59,6 +59,8 @@ def main(argv: Sequence[str]) -> None:
         DataError: the data set cannot be read, or the file cannot be written.
     """
     options = build_parser().parse_args(argv)
+    if options.json and options.json.suffix == ".md":
+        raise UsageError(f"--json {options.json}: the table goes into a file of this name: end it in .json.")
     check_device(options.device)
     questions(options.dataset)  # what cannot be read is said before anything is measured
     rows: list[timing.Row] = []

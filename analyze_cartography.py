@@ -222,7 +222,27 @@ def write_results(options: argparse.Namespace, metrics, gold_probs, examples) ->
         outputs.write_figure(directory / name, figure)
 
 
-def write_report(options: argparse.Namespace, metrics, gold_probs, examples) -> None:
+def report_notes(options: argparse.Namespace, recording, n_measured: int) -> list[str]:
+    """What the report cannot show: epochs that were left out, examples without metrics."""
+    import pandas as pd
+
+    from recordings import UNTRACKED
+    from report_words import counted
+
+    notes = []
+    if options.burn_in:
+        first = counted(options.burn_in, "epoch")
+        note = f"Left out of all metrics: the first {first} of {recording.n_epochs} (--burn_in)"
+        n_unseen = len(recording.ids) - n_measured
+        notes.append(f"{note}, and {counted(n_unseen, 'example')} not seen later." if n_unseen else f"{note}.")
+    path = Path(options.cartography_dir) / UNTRACKED
+    n_untracked = len(pd.read_csv(path, dtype=str)) if path.is_file() else 0
+    if n_untracked:
+        notes.append(f"Not on this page: {counted(n_untracked, 'example')} without metrics, listed in {UNTRACKED}.")
+    return notes
+
+
+def write_report(options: argparse.Namespace, metrics, gold_probs, examples, notes: list[str]) -> None:
     """Write report.html: the data map's side of it."""
     from joined import text_columns
     from report import build_report, report_title
@@ -237,6 +257,8 @@ def write_report(options: argparse.Namespace, metrics, gold_probs, examples) -> 
         gold_probs=gold_probs,
         max_points=options.report_max_points or helpers.REPORT_MAX_POINTS,
         seed=options.seed,
+        notes=notes,
+        first_epoch=1 + options.burn_in,
     )
     outputs.write_text(Path(options.output_dir) / outputs.REPORT, page)
 
@@ -256,7 +278,7 @@ def main(argv: Sequence[str]) -> None:
     outputs.clear(directory, FILES)
     write_results(options, metrics, gold_probs, examples)
     if options.report == "html":
-        write_report(options, metrics, gold_probs, examples)
+        write_report(options, metrics, gold_probs, examples, report_notes(options, recording, len(metrics)))
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
     outputs.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])

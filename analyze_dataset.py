@@ -145,14 +145,10 @@ def write_results(options: argparse.Namespace, unified) -> dict | None:
     return patterns
 
 
-def write_report(options: argparse.Namespace, examples, unified, patterns: dict | None) -> None:
+def write_report(options: argparse.Namespace, examples, unified, patterns: dict | None, gold_probs) -> None:
     """Write report.html."""
-    from recordings import read_gold_probs
     from report import build_report, report_title
 
-    gold_probs = None
-    if options.cartography_dir:
-        gold_probs = read_gold_probs(Path(options.cartography_dir), unified["id"])
     page = build_report(
         unified,
         examples.frame,
@@ -243,14 +239,18 @@ def main(argv: Sequence[str]) -> None:
     directory = Path(options.output_dir)
     outputs.refuse_foreign_directory(directory, "analyze_dataset.py")
     from manifests import described, rows_fields
+    from recordings import read_gold_probs
 
     dynamics, clusters, ids = read_sides(options)
     manifest = (clusters or dynamics).manifest
     examples, unified = join(options, manifest, dynamics, clusters, ids)
+    gold_probs = None
+    if options.report == "html" and options.cartography_dir:
+        gold_probs = read_gold_probs(Path(options.cartography_dir), unified["id"])
     outputs.clear(directory, FILES)
     patterns = write_results(options, unified)
     if options.report == "html":
-        write_report(options, examples, unified, patterns)
+        write_report(options, examples, unified, patterns, gold_probs)
     fields = {"script": "analyze_dataset.py", "task": manifest["task"], "seed": options.seed}
     fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, "n_rows": len(unified)}
     fields |= rows_fields(examples.frame)

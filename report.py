@@ -9,13 +9,23 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 import numpy as np
 import pandas as pd
 from bokeh.document import Document
-from bokeh.models import BoxSelectTool, CDSView, ColumnDataSource, HoverTool, IndexFilter, LassoSelectTool, Range1d
+from bokeh.models import (
+    BoxSelectTool,
+    CDSView,
+    ColumnDataSource,
+    HoverTool,
+    IndexFilter,
+    LassoSelectTool,
+    Range1d,
+    TapTool,
+)
 from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.resources import Resources
@@ -27,7 +37,7 @@ from report_words import first_screen
 PAGE = Path(__file__).resolve().parent / "report_page"
 SCRIPTS = ("rows.js", "text.js", "maps.js", "table.js", "page.js")
 COLUMNS = ("data_x", "data_y", "cluster_x", "cluster_y", "colour", "marker")
-TOOLS = "pan,wheel_zoom,tap,reset,save"
+TOOLS = "pan,wheel_zoom,reset,save"
 # The columns of either map's coordinates.
 MAPS = {"data-map": ("data_x", "data_y"), "cluster-map": ("cluster_x", "cluster_y")}
 # Characters that could end a script element or a line of a script.
@@ -43,7 +53,7 @@ def build_map(name: str, source: ColumnDataSource, shown: IndexFilter, ranges: t
     """One of the two maps, without points: the page fills the source, so that the data stand in the file once."""
     lasso, box = LassoSelectTool(continuous=False), BoxSelectTool(continuous=False)
     plot = figure(
-        name=name, tools=[lasso, box, HoverTool(tooltips=None)], sizing_mode="stretch_both",
+        name=name, tools=[lasso, box, TapTool(mode="replace"), HoverTool(tooltips=None)], sizing_mode="stretch_both",
         min_width=200, x_range=ranges[0], y_range=ranges[1], toolbar_location="above", lod_threshold=None,
     )  # fmt: skip
     plot.add_tools(*TOOLS.split(","))
@@ -113,6 +123,8 @@ def build_report(
     patterns: dict | None = None,
     max_points: int,
     seed: int,
+    notes: Sequence[str] = (),
+    first_epoch: int = 1,
 ) -> str:
     """The whole page.
 
@@ -125,10 +137,12 @@ def build_report(
         patterns: of `patterns.interesting_patterns`, None where there is one side alone.
         max_points: above as many rows a sample is shown, in which the regions are as equal as their sizes allow.
         seed: of that sample.
+        notes: sentences that the reader must know before trusting the maps.
+        first_epoch: the number of the first one in `gold_probs`, from 1.
     """
     chosen = balanced_rows(regions_of(frame), frame["id"], max_points, seed)
     findings = patterns["findings"] if patterns else []
-    screen = first_screen(frame, gold_probs, chosen, findings, seed)
+    screen = first_screen(frame, gold_probs, chosen, findings, seed, notes)
     shown = frame.iloc[chosen].reset_index(drop=True)
     probs = gold_probs[:, chosen] if gold_probs is not None else None
     columns = row_columns(shown, probs, findings)
@@ -139,7 +153,7 @@ def build_report(
     names = (["data-map"] if "region" in frame else []) + (["cluster-map"] if "x" in columns else [])
     kind = None if texts is None else "qa" if "question" in texts else "nli"
     head = screen | {"title": title, "n_rows": len(shown), "kind": kind, "context_limit": limit}
-    head |= {"viridis": Viridis256[::5], "maps": maps_json(shown, names)}
+    head |= {"first_epoch": first_epoch, "viridis": Viridis256[::5], "maps": maps_json(shown, names)}
     template = Template((PAGE / "page.html").read_text(encoding="utf-8"))
     return template.substitute(page_parts(), head=embedded(head), rows=packed(columns), contexts=contexts)
 

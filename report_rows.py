@@ -21,6 +21,8 @@ UNTRACKED = "untracked"
 MAX_PACKED_CONTEXTS = 14_000_000
 # Contexts with more characters than this are cut before they are packed for the first time.
 MAX_CHARACTERS = 60_000_000
+# Contexts are not cut further than this; where answers alone take more room, the file is larger.
+LEAST_CHARACTERS = 200
 SIGNIFICANT_DIGITS = 6
 GROUPINGS = ("question_type", "gold_label", "negation", "hypothesis_length")
 NOT_NUMBERS = {"x", "y", "cluster"}
@@ -147,7 +149,7 @@ def packed_contexts(contexts: list[str], answers: list[list[list]]) -> tuple[str
     limit = MAX_CHARACTERS // len(contexts) if n_characters > MAX_CHARACTERS else None
     columns = context_columns(contexts, answers, limit)
     text = packed(columns["texts"])
-    while len(text) > MAX_PACKED_CONTEXTS:
+    while len(text) > MAX_PACKED_CONTEXTS and (limit is None or limit > LEAST_CHARACTERS):
         present = sum(map(len, columns["texts"])) / len(contexts)
         limit = int(0.9 * min(present, limit or present) * MAX_PACKED_CONTEXTS / len(text))
         columns = context_columns(contexts, answers, limit)

@@ -3,6 +3,8 @@
 All figures are over all examples, whether or not the page shows each of them as a point.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -80,7 +82,9 @@ def dynamics_warnings(frame: pd.DataFrame, gold_probs: np.ndarray | None) -> lis
     n_epochs = len(gold_probs) if gold_probs is not None else int(frame["num_epochs"].max())
     if n_epochs < FEW_FOR_A_MAP:
         little = "variability means little" if n_epochs < FEW_EPOCHS else "variability is rough"
-        found.append(f"{counted(n_epochs, 'epoch')} recorded, so {little}; {FEW_FOR_A_MAP} or more make a good map.")
+        found.append(
+            f"The metrics are over {counted(n_epochs, 'epoch')}, so {little}; {FEW_FOR_A_MAP} or more make a good map."
+        )
     untracked = frame["region"].isna()
     if untracked.any():
         reasons = frame.loc[untracked, "untracked_reason"].value_counts() if "untracked_reason" in frame else {}
@@ -132,7 +136,12 @@ def sample_note(frame: pd.DataFrame, chosen: np.ndarray, seed: int) -> str | Non
 
 
 def first_screen(
-    frame: pd.DataFrame, gold_probs: np.ndarray | None, chosen: np.ndarray, findings: list[dict], seed: int
+    frame: pd.DataFrame,
+    gold_probs: np.ndarray | None,
+    chosen: np.ndarray,
+    findings: list[dict],
+    seed: int,
+    notes: Sequence[str],
 ) -> dict:
     """All that stands above the maps.
 
@@ -142,11 +151,12 @@ def first_screen(
         chosen: numbers of the rows that the page shows.
         findings: of interesting_patterns.json.
         seed: that the rows were drawn with.
+        notes: more warnings, said first.
     """
     n_epochs = len(gold_probs) if gold_probs is not None else None
     return {
         "lead": lead(frame, n_epochs),
-        "warnings": warnings(frame, gold_probs),
+        "warnings": [*notes, *warnings(frame, gold_probs)],
         "regions": region_cards(frame),
         "findings": [finding["sentence"] for finding in findings],
         "groups": group_rows(frame),

@@ -119,10 +119,11 @@ function showTip(page, indices) {
   tip.hidden = !indices.length;
   if (!indices.length) return;
   const row = indices[0];
-  const facts = [[page.head.kind === "nli" ? "Hypothesis" : "Question", page.rows.text[row]]];
+  const titles = { qa: "Question", nli: "Hypothesis" };
+  const facts = [[titles[page.head.kind] ?? "id", page.rows.text[row]]];
   if (page.head.kind === "qa") facts.push(["Gold answer", firstAnswer(page.rows, row)]);
   if (page.head.kind === "nli") facts.push(["Gold label", categoryOf(page.rows, "gold_label", row)]);
-  if (page.rows.predicted) facts.push(["Prediction", page.rows.predicted[row] ?? "(none)"]);
+  if (page.rows.predicted) facts.push(["Prediction", predictedText(page.rows, row) ?? "(none)"]);
   facts.push(["Region", categoryOf(page.rows, "region", row)], ["Cluster", categoryOf(page.rows, "cluster", row)]);
   const lines = facts.filter(([, text]) => text).map(([name, text]) => make("div", {}, make("b", {}, `${name}: `), shortened(text, 240)));
   if (indices.length > 1) lines.push(make("div", {}, `and ${number(indices.length - 1)} more at this place`));

@@ -7,7 +7,7 @@ function fillScreen(page) {
   byId("lead").textContent = head.lead;
   byId("warnings").replaceChildren(...head.warnings.map((text) => make("li", {}, text)));
   if (head.context_limit !== null) {
-    const text = `The contexts are too many for one file, so each example has the ${number(head.context_limit)} characters around its answer.`;
+    const text = `The contexts are too many for one file, so each example has the ${number(head.context_limit)} characters around its answer. What lies outside, further answers included, is neither shown nor searched.`;
     byId("warnings").append(make("li", {}, text));
   }
   byId("sample-note").hidden = !head.sample_note;
@@ -20,13 +20,12 @@ function fillButtons(page) {
   const { head, rows } = page;
   byId("regions").replaceChildren(...head.regions.map((card) => {
     const title = make("strong", {}, swatch(regionColour(card.region), MARKERS[card.region]), `${number(card.count)} ${card.region} (${percent(card.share)})`);
-    const select = () => selectWhere(page, "region", card.region);
-    return make("li", {}, make("button", { type: "button", onclick: select }, title, make("span", {}, card.words), make("span", {}, card.figures ?? "")));
+    return make("li", {}, selecting(page, rowsWhere(page, "region", card.region), title, make("span", {}, card.words), make("span", {}, card.figures ?? "")));
   }));
   byId("findings").replaceChildren(...head.findings.map((sentence, place) => {
     const members = rows.findings[place];
     const said = head.sample_note ? make("small", {}, ` (${number(members.length)} on this page)`) : null;
-    return make("li", {}, make("button", { type: "button", onclick: () => select(page, members, true) }, sentence, said));
+    return make("li", {}, selecting(page, members, sentence, said));
   }));
   byId("groups").replaceChildren(...head.groups.flatMap((block) => groupTable(page, block)));
 }
@@ -34,7 +33,7 @@ function fillButtons(page) {
 function groupTable(page, block) {
   const hasMetrics = block.groups.some((group) => "confidence" in group);
   const lines = block.groups.map((group) => {
-    const name = make("button", { type: "button", onclick: () => selectWhere(page, block.name, group.group) }, group.group);
+    const name = selecting(page, rowsWhere(page, block.name, group.group), group.group);
     const cells = [make("td", {}, name), make("td", { class: "number" }, `${number(group.count)} (${percent(group.share)})`)];
     if (hasMetrics) cells.push(make("td", { class: "number" }, figure(group.confidence)), make("td", {}, shareBar(group)));
     return make("tr", {}, ...cells);
@@ -66,12 +65,18 @@ function select(page, rows, goToMaps) {
   if (goToMaps) byId("maps").scrollIntoView();
 }
 
-function selectWhere(page, name, value) {
+// A button that selects rows; without any on this page it cannot be pressed.
+function selecting(page, rows, ...children) {
+  return make("button", { type: "button", disabled: !rows.length, onclick: () => select(page, rows, true) }, ...children);
+}
+
+// The numbers of the rows of a category.
+function rowsWhere(page, name, value) {
   const column = columnOf(page.rows, name);
   const code = column.names.indexOf(value);
   const rows = [];
   column.codes.forEach((found, row) => found === code && rows.push(row));
-  select(page, rows, true);
+  return rows;
 }
 
 // What the page says and lists once rows are selected or filtered.
@@ -84,7 +89,7 @@ function refresh(page) {
   if (hidden) said += ` (${number(hidden)} more are hidden by the settings above)`;
   byId("status").textContent = `${said}.`;
   const listed = page.selected.length ? visible : page.left;
-  byId("table-status").textContent = page.selected.length ? `The ${number(visible.length)} selected examples.` : `All ${number(listed.length)} examples shown; select some to see them alone.`;
+  byId("table-status").textContent = page.selected.length ? `Selected: ${number(visible.length)}.` : `Listed: all ${number(listed.length)} shown; select some to see them alone.`;
   byId("download").textContent = page.selected.length ? "Download selection (CSV)" : "Download all shown (CSV)";
   byId("download").disabled = !listed.length;
   fillTable(page, listed);
@@ -112,8 +117,11 @@ function fillLegend(page) {
     byId("legend").replaceChildren(...column.names.map((name, code) => {
       const marker = column.name === "region" ? MARKERS[name] : "circle";
       const text = `${shortened(name, 60)} (${number(counts[code])})`;
-      return make("li", {}, make("button", { type: "button", onclick: () => selectWhere(page, column.name, name) }, swatch(colours[code], marker), text));
+      return make("li", {}, selecting(page, rowsWhere(page, column.name, name), swatch(colours[code], marker), text));
     }));
+    if (colours.filter((colour) => colour === GREY).length > 1) {
+      byId("legend").append(make("li", { class: "hint" }, `Only the first ${HUES.length} have a colour of their own.`));
+    }
   } else if (column) {
     const { low, high, cut } = ends(column.values);
     const steps = ramp(page).map((colour) => {
@@ -202,7 +210,11 @@ function listen(page) {
   on("select-shown", "click", () => select(page, page.left, false));
   on("clear", "click", () => select(page, [], false));
   on("reset", "click", () => showEverything(page));
-  on("more", "click", () => addRows(page, MORE_ROWS));
+  on("more", "click", () => {
+    const first = byId("rows").childElementCount;
+    addRows(page, MORE_ROWS);
+    if (byId("more").hidden) byId("rows").children[first].querySelector("button").focus({ preventScroll: true });
+  });
   on("download", "click", () => download(page));
   on("theme", "click", () => {
     document.documentElement.dataset.theme = isDark() ? "light" : "dark";
@@ -214,6 +226,7 @@ function listen(page) {
 function sortBy(page, key) {
   page.sort = { key, down: page.sort.key === key && !page.sort.down };
   fillHead(page, (next) => sortBy(page, next));
+  byId("head-row").querySelectorAll("button")[page.columns.findIndex((column) => column.key === key)].focus();
   fillTable(page, page.listed);
 }
 

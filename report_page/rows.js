@@ -40,6 +40,11 @@ function firstAnswer(rows, row) {
   return rows.answers[row].length ? rows.answers[row][0][1] : "(no answer)";
 }
 
+// What the model answered; null where there is no prediction.
+function predictedText(rows, row) {
+  return rows.predicted[row] === "" ? "(no answer)" : rows.predicted[row];
+}
+
 // The rows in which a text stands, as 0 or 1 by row: in question, context, answer or id, whatever the case.
 async function rowsWith(page, text) {
   const wanted = text.toLowerCase();

@@ -14,7 +14,7 @@ function tableColumns(page) {
   if (head.kind) columns.push({ key: "text", title: head.kind === "nli" ? "hypothesis" : "question", value: (row) => rows.text[row] });
   if (head.kind === "qa") columns.push({ key: "answer", title: "answer", value: (row) => firstAnswer(rows, row) });
   if (head.kind === "nli") columns.push({ key: "gold", title: "label", value: (row) => categoryOf(rows, "gold_label", row) });
-  if (rows.predicted) columns.push({ key: "predicted", title: "prediction", value: (row) => rows.predicted[row] ?? "" });
+  if (rows.predicted) columns.push({ key: "predicted", title: "prediction", value: (row) => predictedText(rows, row) });
   const category = (key) => ({ key, title: key, value: (row) => categoryOf(rows, key, row) });
   const numbers = ({ name, values }) => ({ key: name, title: name.replaceAll("_", " "), isNumber: true, value: (row) => values[row] });
   if (columnOf(rows, "region")) columns.push(category("region"));
@@ -56,9 +56,9 @@ function tableRow(page, row) {
       return make("td", {}, make("button", { type: "button", onclick: open }, column.value(row)));
     }
     if (column.isNumber) return make("td", { class: "number" }, figure(column.value(row)));
-    return make("td", { class: `text ${column.key}-column` }, shortened(column.value(row), 300));
+    return make("td", { class: `text ${column.key}-column` }, shortened(column.value(row) ?? "", 300));
   });
-  const line = make("tr", { "data-row": row }, ...cells);
+  const line = make("tr", { "data-row": row, class: page.opened === row && "open" }, ...cells);
   line.addEventListener("click", (event) => event.target.closest("button") || openDetail(page, row, false));
   return line;
 }
@@ -84,7 +84,7 @@ async function openDetail(page, row, takeFocus) {
   const facts = [];
   if (head.kind) facts.push([head.kind === "nli" ? "Hypothesis" : "Question", rows.text[row]]);
   if (head.kind === "qa") facts.push(["Gold answer", rows.answers[row].map(([, text]) => text).join(" | ") || "(no answer)"]);
-  if (rows.predicted) facts.push(["Prediction", rows.predicted[row] ?? "(none)"]);
+  if (rows.predicted) facts.push(["Prediction", predictedText(rows, row) ?? "(none)"]);
   for (const column of rows.categories) facts.push([column.name.replaceAll("_", " "), column.names[column.codes[row]]]);
   const parts = [make("h3", {}, rows.id[row])];
   parts.push(make("div", { class: "facts" }, ...facts.map(([name, text]) => make("div", {}, make("b", {}, `${name}: `), text))));
@@ -96,7 +96,7 @@ async function openDetail(page, row, takeFocus) {
   const figures = rows.numbers.filter((column) => column.values[row] !== null);
   const probs = rows.gold_probs?.map((epoch) => epoch[row]) ?? [];
   if (probs.some((value) => value !== null)) {
-    parts.push(make("div", { class: "hint" }, "Gold probability by epoch"), probabilityLine(probs));
+    parts.push(make("div", { class: "hint" }, "Gold probability by epoch"), probabilityLine(probs, head.first_epoch));
   }
   const lines = figures.map((column) => make("div", {}, make("span", {}, column.name.replaceAll("_", " ")), make("span", {}, figure(column.values[row]))));
   parts.push(make("div", { class: "figures" }, ...lines));

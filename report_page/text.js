@@ -48,7 +48,7 @@ function markedContext(context, answers) {
   const spans = answers.map(([start, text]) => [start, start + Array.from(text).length, text]);
   const box = make("div", { class: "context", tabindex: "0", "aria-label": "context" });
   let place = 0;
-  for (const [start, end, text] of spans.sort((one, other) => one[0] - other[0])) {
+  for (const [start, end, text] of spans.sort((one, other) => one[0] - other[0] || other[1] - one[1])) {
     if (start < place || part(start, end) !== text) continue;
     box.append(part(place, start), make("mark", {}, text));
     place = end;
@@ -58,7 +58,7 @@ function markedContext(context, answers) {
 }
 
 // The gold probability by epoch as a small line; an epoch in which the example was not seen leaves a gap.
-function probabilityLine(probs) {
+function probabilityLine(probs, firstEpoch) {
   const x = (epoch) => (probs.length > 1 ? 40 + (280 * epoch) / (probs.length - 1) : 180);
   const y = (value) => 85 - 0.07 * value;
   const path = probs.map((value, epoch) => {
@@ -75,10 +75,10 @@ function probabilityLine(probs) {
   picture.append(drawn("path", { d: path.join("") }));
   probs.forEach((value, epoch) => {
     if (value === null) return;
-    const said = drawn("title", {}, `epoch ${epoch + 1}: ${(value / 1000).toFixed(3)}`);
+    const said = drawn("title", {}, `epoch ${epoch + firstEpoch}: ${(value / 1000).toFixed(3)}`);
     picture.append(drawn("circle", { cx: x(epoch), cy: y(value), r: 4 }, said));
   });
-  picture.append(drawn("text", { x: x(0), y: 104 }, "epoch 1"));
-  if (probs.length > 1) picture.append(drawn("text", { x: 330, y: 104, "text-anchor": "end" }, `epoch ${probs.length}`));
+  picture.append(drawn("text", { x: x(0), y: 104 }, `epoch ${firstEpoch}`));
+  if (probs.length > 1) picture.append(drawn("text", { x: 330, y: 104, "text-anchor": "end" }, `epoch ${probs.length - 1 + firstEpoch}`));
   return picture;
 }

@@ -461,6 +461,21 @@ def test_an_output_directory_of_something_else_is_refused(small, analyze, tmp_pa
 
 
 @pytest.mark.usefixtures("blank_pictures")
+def test_the_report_names_what_it_cannot_show(small, analyze, tmp_path):
+    shutil.copytree(small, tmp_path / "recording")
+    (tmp_path / "recording" / "untracked_examples.csv").write_text("id,reason\nlost,too long\ngone,too long\n")
+    argv = ("--cartography_dir", tmp_path / "recording", "--output_dir", tmp_path / "out", "--burn_in", 1)
+    code, _, err = analyze(*argv)
+    assert code == 0, err
+    text = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    head = json.loads(re.search('id="head-data">([^<]*)<', text)[1])
+    assert head["warnings"][:2] == [
+        "Left out of all metrics: the first 1 epoch of 4 (--burn_in), and 1 example not seen later.",
+        "Not on this page: 2 examples without metrics, listed in untracked_examples.csv.",
+    ]
+    assert head["first_epoch"] == 2
+
+
 def test_the_report_shows_this_sides_rows(small, analyze, tmp_path):
     argv = ("--cartography_dir", small, "--output_dir", tmp_path / "out")
     assert analyze(*argv, "--burn_in", 1)[0] == 0

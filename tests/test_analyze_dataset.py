@@ -588,8 +588,11 @@ def test_the_manifest_is_written_after_the_report(analyze, base, blank_pictures,
 
 def test_a_recording_without_probabilities_is_refused(analyze, base, blank_pictures):
     path = base / "recording" / "cartography_metrics.json"
+    assert analyze(*sides(base))[0] == 0
+    before = (base / "out" / "unified_analysis.csv").read_bytes()
     path.write_text('[{"id": "0003"}]', encoding="utf-8")
     assert_refused(analyze(*sides(base)), 1, str(path), "holds no gold probabilities", "KeyError")
     path.unlink()
     assert_refused(analyze(*sides(base)), 1, str(path), "does not exist")
+    assert (base / "out" / "unified_analysis.csv").read_bytes() == before  # nothing is touched before all is read
     assert analyze(*sides(base), "--report", "none")[0] == 0

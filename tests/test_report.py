@@ -124,6 +124,63 @@ def test_the_page_holds_every_row_as_it_is(made):
     assert rows["gold_probs"][2][N_UNTRACKED:] == np.round(probs[2, N_UNTRACKED:] * 1000).astype(int).tolist()
 
 
+def test_a_sampled_page_holds_what_belongs_to_its_ids(made):
+    texts, frame, probs, _ = made
+    page = Page(build(made, max_points=90))
+    rows, contexts = page.unpacked("row-data"), page.unpacked("context-data")
+    confidence = next(column for column in rows["numbers"] if column["name"] == "confidence")["values"]
+    places = {identifier: place for place, identifier in enumerate(frame["id"])}
+    assert len(set(rows["id"])) == 90
+    for row, identifier in enumerate(rows["id"]):
+        place = places[identifier]
+        assert rows["text"][row] == texts["question"][place]
+        assert contexts[rows["context"][row]] == texts["context"][place]
+        assert [text for _, text in rows["answers"][row]] == texts["answers"][place]["text"]
+        if confidence[row] is not None:
+            assert confidence[row] == pytest.approx(frame["confidence"][place], rel=1e-5)
+            assert [line[row] for line in rows["gold_probs"]] == [round(1000 * prob) for prob in probs[:, place]]
+
+
+def test_cards_and_groups_are_those_of_a_count_by_hand(made):
+    frame = made[1]
+    head = json.loads(Page(build(made)).scripts["head-data"])
+    records = frame.to_dict("records")
+    tracked = [record for record in records if isinstance(record["region"], str)]
+    mean = lambda found, name: sum(record[name] for record in found) / len(found)  # noqa: E731
+    for card in head["regions"]:
+        found = [record for record in tracked if record["region"] == card["region"]]
+        assert (card["count"], card["share"]) == (len(found), pytest.approx(len(found) / len(tracked)))
+        said = f"mean confidence {mean(found, 'confidence'):.2f}, right in {mean(found, 'correctness'):.0%} of epochs"
+        assert card["figures"] == said
+    (block,) = head["groups"]
+    assert [group["count"] for group in block["groups"]] == sorted((g["count"] for g in block["groups"]), reverse=True)
+    for group in block["groups"]:
+        of_all = [record for record in records if record["question_type"] == group["group"]]
+        found = [record for record in tracked if record["question_type"] == group["group"]]
+        assert (group["count"], group["share"]) == (len(of_all), pytest.approx(len(of_all) / len(records)))
+        assert group["confidence"] == pytest.approx(mean(found, "confidence"))
+        for region in ("easy", "ambiguous", "hard"):
+            share = sum(record["region"] == region for record in found) / len(found)
+            assert group[region] == pytest.approx(share)
+    never = report_words.warnings(frame.assign(correctness=[0.0] * 150 + [1.0] * 150), None)
+    assert any(text.startswith(f"{150 / len(tracked):.0%} of the examples were right in no epoch") for text in never)
+
+
+def test_notes_are_said_first_and_epochs_are_numbered_as_in_training(made):
+    head = json.loads(Page(build(made, notes=["The first is left out."], first_epoch=2)).scripts["head-data"])
+    assert head["warnings"][0] == "The first is left out."
+    assert (head["first_epoch"], len(head["warnings"])) == (2, 2)
+
+
+def test_answers_that_alone_are_too_long_end_the_cutting(monkeypatch):
+    monkeypatch.setattr(report_rows, "MAX_PACKED_CONTEXTS", 1_000)
+    generator = np.random.default_rng(0)
+    contexts = ["".join(map(chr, generator.integers(97, 123, 3_000))) for _ in range(5)]
+    _, columns, limit = report_rows.packed_contexts(contexts, [[[0, context]] for context in contexts])
+    assert limit <= report_rows.LEAST_CHARACTERS
+    assert columns["context_is_cut"] == [0] * 5
+
+
 def test_numbers_keep_six_digits():
     values = pd.Series([0.123456789, -1234567.8, 0.0, 3.0, None, 1e-12, True])
     assert report_rows.rounded(values) == [0.123457, -1234570, 0, 3, None, 1e-12, 1]
@@ -290,7 +347,7 @@ def test_warnings_are_said_where_there_is_something_to_say(made):
     found = report_words.warnings(frame, probs)
     assert found == ["There are no metrics of 4 examples (no window holds the whole answer)."]
     few = report_words.warnings(frame.assign(cluster=-1, correctness=0.0), probs[:2])
-    assert few[0].startswith("2 epochs recorded, so variability means little")
+    assert few[0].startswith("The metrics are over 2 epochs, so variability means little")
     assert any("were right in no epoch" in text for text in few)
     assert few[-1] == "100% of the examples are noise: they lie in no cluster."
     assert "no cluster map" in report_words.warnings(frame.assign(x=np.nan), probs)[-1]

@@ -38,8 +38,9 @@ RUN = ("--do_train", "--do_eval", "--enable_cartography", "--dataset", "demo", "
 JOIN = ("--cartography_dir", "cartography_output", "--cluster_dir", "cluster_output")
 
 
-def save(folder, texts, frame, probs, found, title="demo:noisy, train"):
+def save(folder, texts, frame, probs, found, title="demo:noisy, train", **more):
     settings = {"title": title, "gold_probs": probs, "patterns": found, "max_points": 20_000, "seed": 42}
+    settings |= more
     path = folder / "report.html"
     path.write_text(report.build_report(frame, texts, **settings), encoding="utf-8", newline="")
     return path
@@ -301,6 +302,65 @@ def test_an_example_shows_its_context_with_the_answer_marked_and_its_line(page, 
     assert label == "Gold probability by epoch: " + ", ".join(f"{value:.3f}" for value in np.round(probs[:, row], 3))
 
 
+def test_every_number_of_an_example_is_its_own(page, made):
+    frame, row = made[1], 40
+    titles = script(page, "return [...document.querySelectorAll('#head-row th')].map((node) => node.textContent)")
+    cells = script(
+        page,
+        "return [...document.querySelector(`#rows tr[data-row='${arguments[0]}']`).children].map((n) => n.textContent)",
+        row,
+    )
+    found = dict(zip(titles, cells, strict=True))
+    for title, name in (("confidence", "confidence"), ("variability", "variability"), ("aum", "aum"), ("loss", "loss")):
+        assert float(found[title]) == pytest.approx(frame[name][row], abs=6e-4)
+    assert found["forgetting events"] == str(frame["forgetting_events"][row])
+    click(page, f"#rows tr[data-row='{row}'] button")
+    wait_for(lambda: script(page, "return document.querySelector('#detail h3')?.textContent") == frame["id"][row])
+    figures = dict(script(page, """
+        const lines = [...document.querySelectorAll("#detail .figures div")];
+        return lines.map((line) => [...line.children].map((node) => node.textContent));
+    """))  # fmt: skip
+    for name in ("confidence", "variability", "aum", "loss", "span_f1"):
+        assert float(figures[name.replace("_", " ")]) == pytest.approx(frame[name][row], abs=6e-4)
+    read = pd.read_csv(downloaded(page), dtype={"id": str})
+    assert read["id"].tolist() == frame["id"].tolist()
+    for name in ("confidence", "variability", "correctness"):
+        np.testing.assert_allclose(read[name], frame[name].astype(float), rtol=1e-5)
+
+
+def test_a_click_on_a_point_selects_it_alone(page, made):
+    from selenium.webdriver import ActionChains
+
+    frame = made[1]
+    click(page, "#regions button", f"{(frame['region'] == 'hard').sum()} hard")
+    row = frame["x"].idxmin()  # no other point is beside it
+    tip_of(page, frame, row)
+    ActionChains(page).click().perform()
+    wait_for(lambda: table_ids(page) == [frame["id"][row]])
+
+
+def test_a_sampled_page_says_so_and_a_button_without_examples_cannot_be_pressed(chromium, made, tmp_path):
+    frame = made[1]
+    path = save(tmp_path, *made, max_points=6, notes=["The first epoch is left out."], first_epoch=2)
+    for browser in opened(chromium, path):
+        warnings = script(browser, "return [...document.querySelectorAll('#warnings li')].map((n) => n.textContent)")
+        assert warnings[0] == "The first epoch is left out."
+        assert text_of(browser, "sample-note").startswith("The page shows 6 of 300 examples, drawn with seed 42")
+        ids = table_ids(browser)
+        assert len(ids) == 6
+        shown = set(frame["question_type"][frame["id"].isin(ids)])
+        states = script(browser, """
+            return [...document.querySelectorAll("#groups button")].map((node) => [node.textContent, node.disabled]);
+        """)  # fmt: skip
+        assert {name for name, disabled in states if not disabled} == shown
+        assert any(disabled for _, disabled in states)
+        tracked = set(frame["id"][frame["region"].notna()])
+        row = next(row for row, identifier in enumerate(ids) if identifier in tracked)
+        click(browser, f"#rows tr[data-row='{row}'] button")
+        line = "return document.querySelector('#detail svg')?.textContent"
+        assert "epoch 2: " in wait_for(lambda browser=browser, line=line: script(browser, line))
+
+
 def tip_of(browser, frame, row):
     """The text beside the pointer once it is moved onto a point of the cluster map."""
     script(browser, "document.getElementById('maps').scrollIntoView()")
@@ -324,6 +384,8 @@ def test_the_page_works_from_the_keyboard(page, made):
     for selector, key in (("#regions button", Keys.ENTER), ("#toggles input", Keys.SPACE), ("#clear", Keys.ENTER)):
         page.find_element("css selector", selector).send_keys(key)
     assert len(table_ids(page)) == (frame["region"].fillna("") != "easy").sum()
+    page.find_element("xpath", "//th/button[text()='confidence']").send_keys(Keys.ENTER)
+    assert script(page, "return document.activeElement.textContent") == "confidence ▲"
     page.find_element("css selector", "#rows button").send_keys(Keys.ENTER)
     wait_for(lambda: script(page, "return document.activeElement.id") == "detail")
     without = script(page, """

@@ -18,9 +18,10 @@ function fillScreen(page) {
 // Buttons of the first screen that select: regions, findings, groups.
 function fillButtons(page) {
   const { head, rows } = page;
+  const ofRegions = membersOf(columnOf(rows, "region"));
   byId("regions").replaceChildren(...head.regions.map((card) => {
     const title = make("strong", {}, swatch(regionColour(card.region), MARKERS[card.region]), `${number(card.count)} ${card.region} (${percent(card.share)})`);
-    return make("li", {}, selecting(page, rowsWhere(page, "region", card.region), title, make("span", {}, card.words), make("span", {}, card.figures ?? "")));
+    return make("li", {}, selecting(page, ofRegions.get(card.region), title, make("span", {}, card.words), make("span", {}, card.figures ?? "")));
   }));
   byId("findings").replaceChildren(...head.findings.map((sentence, place) => {
     const members = rows.findings[place];
@@ -31,9 +32,10 @@ function fillButtons(page) {
 }
 
 function groupTable(page, block) {
+  const members = membersOf(columnOf(page.rows, block.name));
   const hasMetrics = block.groups.some((group) => "confidence" in group);
   const lines = block.groups.map((group) => {
-    const name = selecting(page, rowsWhere(page, block.name, group.group), group.group);
+    const name = selecting(page, members.get(group.group), group.group);
     const cells = [make("td", {}, name), make("td", { class: "number" }, `${number(group.count)} (${percent(group.share)})`)];
     if (hasMetrics) cells.push(make("td", { class: "number" }, figure(group.confidence)), make("td", {}, shareBar(group)));
     return make("tr", {}, ...cells);
@@ -66,17 +68,15 @@ function select(page, rows, goToMaps) {
 }
 
 // A button that selects rows; without any on this page it cannot be pressed.
-function selecting(page, rows, ...children) {
+function selecting(page, rows = [], ...children) {
   return make("button", { type: "button", disabled: !rows.length, onclick: () => select(page, rows, true) }, ...children);
 }
 
-// The numbers of the rows of a category.
-function rowsWhere(page, name, value) {
-  const column = columnOf(page.rows, name);
-  const code = column.names.indexOf(value);
-  const rows = [];
-  column.codes.forEach((found, row) => found === code && rows.push(row));
-  return rows;
+// The numbers of the rows of every category of a column, by its name, in one pass; empty where there is no column.
+function membersOf(column) {
+  const members = new Map((column?.names ?? []).map((name) => [name, []]));
+  column?.codes.forEach((code, row) => members.get(column.names[code]).push(row));
+  return members;
 }
 
 // What the page says and lists once rows are selected or filtered.
@@ -111,13 +111,12 @@ function fillLegend(page) {
   byId("legend").hidden = !column?.codes;
   byId("scale").hidden = !column?.values;
   if (column?.codes) {
-    const counts = new Array(column.names.length).fill(0);
-    for (const code of column.codes) counts[code]++;
+    const members = membersOf(column);
     const colours = categoryColours(column);
     byId("legend").replaceChildren(...column.names.map((name, code) => {
       const marker = column.name === "region" ? MARKERS[name] : "circle";
-      const text = `${shortened(name, 60)} (${number(counts[code])})`;
-      return make("li", {}, selecting(page, rowsWhere(page, column.name, name), swatch(colours[code], marker), text));
+      const text = `${shortened(name, 60)} (${number(members.get(name).length)})`;
+      return make("li", {}, selecting(page, members.get(name), swatch(colours[code], marker), text));
     }));
     if (colours.filter((colour) => colour === GREY).length > 1) {
       byId("legend").append(make("li", { class: "hint" }, `Only the first ${HUES.length} have a colour of their own.`));

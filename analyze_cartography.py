@@ -224,8 +224,7 @@ def write_results(options: argparse.Namespace, metrics, gold_probs, examples) ->
 
 def report_notes(options: argparse.Namespace, recording, n_measured: int) -> list[str]:
     """What the report cannot show: epochs that were left out, examples without metrics."""
-    import pandas as pd
-
+    from joined import read_table
     from recordings import UNTRACKED
     from report_words import counted
 
@@ -236,7 +235,7 @@ def report_notes(options: argparse.Namespace, recording, n_measured: int) -> lis
         n_unseen = len(recording.ids) - n_measured
         notes.append(f"{note}, and {counted(n_unseen, 'example')} not seen later." if n_unseen else f"{note}.")
     path = Path(options.cartography_dir) / UNTRACKED
-    n_untracked = len(pd.read_csv(path, dtype=str)) if path.is_file() else 0
+    n_untracked = len(read_table(path, ("reason",))) if path.is_file() else 0
     if n_untracked:
         notes.append(f"Not on this page: {counted(n_untracked, 'example')} without metrics, listed in {UNTRACKED}.")
     return notes
@@ -275,10 +274,11 @@ def main(argv: Sequence[str]) -> None:
     examples = load_texts(options, recording)
     if examples is not None:
         examples = examples.replaced(examples.frame[examples.frame["id"].isin(set(metrics["id"]))])
+    notes = report_notes(options, recording, len(metrics)) if options.report == "html" else []
     outputs.clear(directory, FILES)
     write_results(options, metrics, gold_probs, examples)
     if options.report == "html":
-        write_report(options, metrics, gold_probs, examples, report_notes(options, recording, len(metrics)))
+        write_report(options, metrics, gold_probs, examples, notes)
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
     outputs.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])

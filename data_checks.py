@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from records import MISSING_START, problems_frame
+from answers import MISSING_START
+from records import problems_frame
 
 LEFT_OUT = "left out"
 NOT_TRAINED = "left out of training"

@@ -4,11 +4,9 @@ Nothing is repaired here; what a row says is taken as it stands, and `data_check
 that cannot be read at all are left out and listed in the frame of problems (id, problem, action, before, after).
 """
 
-import ast
 import hashlib
 import json
 import logging
-import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,11 +15,12 @@ import numpy as np
 import pandas as pd
 
 import errors
+from answers import read_all_answers, without_impossible
+from cells import LONE_SURROGATE, clean, is_empty, is_missing, is_scalar, shorten
 
 logger = logging.getLogger(__name__)
 
 PROBLEM_COLUMNS = ("id", "problem", "action", "before", "after")
-MISSING_START = -1
 NLI_ORDER = ("entailment", "neutral", "contradiction")
 # Column names for the two sides of an NLI row; a question (GLUE's qnli) is the hypothesis, its sentence the premise.
 NLI_SIDES = (
@@ -32,11 +31,6 @@ NLI_SIDES = (
 )
 NLI_LABELS = ("label", "gold_label")
 MOST_CLASSES = 100
-LONE_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class UnreadableAnswers(ValueError):
-    """The answers of one row are in no shape that we know."""
 
 
 def problems_frame(entries: Iterable[tuple]) -> pd.DataFrame:
@@ -58,7 +52,7 @@ def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFr
     contexts = _texts(raw[columns["context"]], "context", where)
     questions = _texts(raw[columns["question"]], "question", where)
     cells, answer_columns = _answer_cells(raw, columns, where)
-    answers, unreadable = _read_all_answers(cells)
+    answers, unreadable = read_all_answers(cells)
     ids = _assign_ids(
         raw,
         columns,
@@ -67,11 +61,11 @@ def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFr
         where,
     )
     for row, reason in unreadable.items():
-        problems.append((ids[row], reason, "left out", _shorten(cells[row]), ""))
+        problems.append((ids[row], reason, "left out", shorten(cells[row]), ""))
     if raw.shape[0] and len(unreadable) == len(raw):
         row, reason = next(iter(unreadable.items()))
-        raise errors.DataError(f"{where}: no row can be used; {reason}, such as {_shorten(cells[row])!r}.")
-    answers = _without_impossible(raw, columns, answers, ids, problems)
+        raise errors.DataError(f"{where}: no row can be used; {reason}, such as {shorten(cells[row])!r}.")
+    answers = without_impossible(raw, columns, answers, ids, problems)
     _list_replaced_characters(raw, columns, ("context", "question"), ids, problems)
     frame = pd.DataFrame({"id": ids, "context": contexts, "question": questions}, dtype=object)
     frame["answers"] = pd.Series(answers, dtype=object)
@@ -109,7 +103,7 @@ def canonical_nli(
     for row, (value, index) in enumerate(zip(published, labels, strict=True)):
         if index is None:
             problem = "no gold label" if value is None else "unknown label"
-            problems.append((ids[row], problem, "left out", _shorten(raw[columns[label]].iloc[row]), ""))
+            problems.append((ids[row], problem, "left out", shorten(raw[columns[label]].iloc[row]), ""))
     kept = [row for row, index in enumerate(labels) if index is not None]
     if len(raw) and not kept:
         expected = f" ({', '.join(label_names)})" if label_names else ""
@@ -144,33 +138,16 @@ def _require(columns: dict[str, str], expected: Sequence[str], where: str) -> No
         )
 
 
-def _is_missing(value) -> bool:
-    return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
-
-
-def _is_empty(value) -> bool:
-    return _is_missing(value) or (isinstance(value, str) and not value.strip())
-
-
-def _is_scalar(value) -> bool:
-    return isinstance(value, (str, int, float, np.generic)) or _is_missing(value)
-
-
-def _clean(text: str) -> str:
-    """Half a character (a lone surrogate, which no file can hold) becomes U+FFFD; the length stays."""
-    return text if text.isascii() else LONE_SURROGATE.sub("\ufffd", text)
-
-
 def _texts(column: pd.Series, name: str, where: str) -> list[str]:
     """Every cell as text, a missing one as ""; equal texts share one string object."""
     seen: dict = {}
     texts = []
     for row, value in enumerate(column):
-        if not _is_scalar(value):
+        if not is_scalar(value):
             raise errors.DataError(f"{where}: the {name} of row {row + 1} is not text but {type(value).__name__}.")
-        text = "" if _is_missing(value) else str(value)
+        text = "" if is_missing(value) else str(value)
         if text not in seen:
-            seen[text] = _clean(text)
+            seen[text] = clean(text)
         texts.append(seen[text])
     return texts
 
@@ -198,130 +175,11 @@ def _answer_cells(raw: pd.DataFrame, columns: dict[str, str], where: str) -> tup
 
 def _flat_answer(cell: dict):
     """The answer that a row's flat columns state, None if they state none; a whole answer object as it is."""
-    if not _is_scalar(cell["text"]):
+    if not is_scalar(cell["text"]):
         return cell if "answer_start" in cell else cell["text"]
-    if _is_empty(cell["text"]) and _is_empty(cell.get("answer_start")):
+    if is_empty(cell["text"]) and is_empty(cell.get("answer_start")):
         return None
     return cell
-
-
-def _read_all_answers(cells: list) -> tuple[list[dict], dict[int, str]]:
-    """All rows' answers in the canonical shape, and row → reason for those that cannot be read (left empty)."""
-    answers, unreadable = [], {}
-    for row, cell in enumerate(cells):
-        try:
-            answers.append(read_answers(cell))
-        except UnreadableAnswers as problem:
-            answers.append({"text": [], "answer_start": []})
-            unreadable[row] = str(problem)
-    return answers, unreadable
-
-
-def read_answers(cell) -> dict:
-    """One row's answers as {"text": [str], "answer_start": [int]}, with "answer_end" where it is stated.
-
-    Takes {text: [...], answer_start: [...]}, a list of dicts, a single dict, scalars in place of lists, a list of
-    texts, each also as JSON or as a Python literal in a string (numpy's `array(...)` included), and None.
-    A missing start or end becomes −1. Raises UnreadableAnswers.
-    """
-    value = _parsed(cell) if isinstance(cell, str) else cell
-    if _is_missing(value):
-        return {"text": [], "answer_start": []}
-    parts = [_answer_part(part) for part in _as_list(value)]
-    answers = {key: [item for part in parts for item in part[key]] for key in ("text", "answer_start")}
-    if any("answer_end" in part for part in parts):
-        ends = [part.get("answer_end", [MISSING_START] * len(part["text"])) for part in parts]
-        answers["answer_end"] = [end for part in ends for end in part]
-    return answers
-
-
-def _parsed(cell: str):
-    """What the text of a cell stands for: lists and dicts as JSON or Python write them, or one answer as it is."""
-    if cell.strip() in ("", "None", "null"):
-        return None
-    if cell.strip()[0] not in '[{("' and not cell.strip().startswith("array("):
-        return cell
-    try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(_NumpyLiterals().visit(ast.parse(cell.strip(), mode="eval")))
-    except (ValueError, SyntaxError, TypeError, RecursionError) as problem:
-        raise UnreadableAnswers("answers cannot be read") from problem
-
-
-class _NumpyLiterals(ast.NodeTransformer):
-    """`array([...], dtype=object)` and `nan`, as numpy and pandas write them into CSV cells, as plain literals."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        is_array = isinstance(node.func, ast.Name) and node.func.id == "array" and node.args
-        return node.args[0] if is_array else node
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Constant(None) if node.id == "nan" else node
-
-
-def _as_list(value) -> list:
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _answer_part(part) -> dict:
-    """One dict of answers, its fields lists or scalars, or one bare text."""
-    if part is None or _is_scalar(part):
-        part = {"text": part}
-    if not isinstance(part, dict):
-        raise UnreadableAnswers("answers cannot be read")
-    fields = {str(key).lower(): value for key, value in part.items()}
-    if fields and "text" not in fields:
-        raise UnreadableAnswers("answers cannot be read")
-    stated = {
-        key: _as_list(fields[key])
-        for key in ("text", "answer_start", "answer_end")
-        if key in fields and not _is_missing(fields[key])
-    }
-    if not stated.get("text") and not stated.get("answer_start"):
-        return {"text": [], "answer_start": []}
-    texts = [_answer_text(value) for value in stated.get("text", [None])]
-    answers = {"text": texts, "answer_start": [MISSING_START] * len(texts)}
-    answers |= {key: [_offset(value) for value in values] for key, values in stated.items() if key != "text"}
-    if len({len(values) for values in answers.values()}) > 1:
-        raise UnreadableAnswers("answer lists differ in length")
-    return answers
-
-
-def _answer_text(value) -> str:
-    if not _is_scalar(value):
-        raise UnreadableAnswers("answers cannot be read")
-    return "" if _is_missing(value) else _clean(str(value))
-
-
-def _offset(value) -> int:
-    """A place in the context, in characters; −1 where none is stated."""
-    if _is_empty(value):
-        return MISSING_START
-    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
-        return int(value)
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value == value // 1:
-        return int(value)
-    raise UnreadableAnswers("answers cannot be read")
-
-
-def _without_impossible(raw, columns, answers: list[dict], ids: list[str], problems: list) -> list[dict]:
-    """Drop, and list, the answers of questions that SQuAD 2.0's `is_impossible` marks as having none."""
-    if "is_impossible" not in columns:
-        return answers
-    kept = []
-    for row, flag in enumerate(raw[columns["is_impossible"]]):
-        contradicts = str(flag).lower() in ("true", "1", "1.0") and answers[row]["text"]
-        if contradicts:
-            before = _shorten(answers[row]["text"])
-            problems.append((ids[row], "impossible question with answers", "answers dropped", before, ""))
-        kept.append({"text": [], "answer_start": []} if contradicts else answers[row])
-    return kept
 
 
 def _assign_ids(raw, columns, contents: list[tuple], problems: list, where: str) -> list[str]:
@@ -342,11 +200,11 @@ def _assign_ids(raw, columns, contents: list[tuple], problems: list, where: str)
 
 def _own_id(value) -> str | None:
     """The row's id as text; a float without a fraction is the int that a reader made it of."""
-    if _is_empty(value) or not _is_scalar(value):
+    if is_empty(value) or not is_scalar(value):
         return None
     if isinstance(value, (float, np.floating)) and value == value // 1:
         return str(int(value))
-    return _clean(str(value))
+    return clean(str(value))
 
 
 def _content_id(content: tuple, taken: set[str], repeats: Counter) -> str:
@@ -368,8 +226,8 @@ def _extras(raw: pd.DataFrame, taken: set[str], reserved: Iterable[str]) -> pd.D
     """The source's other columns that hold a scalar a row, in its order; empty and structured ones are dropped."""
     kept = {}
     for name in raw.columns:
-        values = [_clean(v) if isinstance(v, str) else None if _is_missing(v) else v for v in raw[name]]
-        useful = any(value is not None for value in values) and all(map(_is_scalar, values))
+        values = [clean(v) if isinstance(v, str) else None if is_missing(v) else v for v in raw[name]]
+        useful = any(value is not None for value in values) and all(map(is_scalar, values))
         if useful and name and name not in taken and name not in reserved:
             kept[name] = raw[name] if raw[name].dtype.kind in "biuf" else pd.Series(values, dtype=object)
     return pd.DataFrame(kept, index=raw.index).reset_index(drop=True)
@@ -377,7 +235,7 @@ def _extras(raw: pd.DataFrame, taken: set[str], reserved: Iterable[str]) -> pd.D
 
 def _published_label(value) -> int | str | None:
     """The label as it stands, a number in text as the number; None for "no gold label" (−1, "-", empty)."""
-    if _is_empty(value) or not _is_scalar(value):
+    if is_empty(value) or not is_scalar(value):
         return None
     text = str(value).strip()
     if re.fullmatch(r"-?\d+(\.0+)?", text):
@@ -397,7 +255,7 @@ def _names_of_labels(published: list, where: str) -> tuple[str, ...]:
         names = [name for name in NLI_ORDER if name in spellings] if of_nli else sorted(spellings.values())
     if len(names) > MOST_CLASSES:
         raise errors.DataError(
-            f"{where}: the labels need more than {MOST_CLASSES} classes ({_shorten(sorted(found, key=str))}); "
+            f"{where}: the labels need more than {MOST_CLASSES} classes ({shorten(sorted(found, key=str))}); "
             "are they class labels?"
         )
     return tuple(names)
@@ -411,8 +269,3 @@ def _label_index(value: int | str | None, label_names: Sequence[str]) -> int | N
     named_by_numbers = any(name.isdigit() for name in folded)
     is_place = isinstance(value, int) and 0 <= value < len(folded) and not named_by_numbers
     return value if is_place else None
-
-
-def _shorten(value, length: int = 200) -> str:
-    text = " ".join(_clean(str(value)).split())
-    return text if len(text) <= length else text[: length - 1] + "…"

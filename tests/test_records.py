@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cells
 import errors
 import records
 
@@ -303,7 +304,7 @@ def test_final_ids_are_unique_and_own_unique_ids_survive(rows):
     own = ["" if i is None else str(i) for i, _, _ in rows]
     for before, after in zip(own, frame["id"], strict=True):
         if before.strip() and own.count(before) == 1:
-            assert after == records._clean(before)
+            assert after == cells.clean(before)
     assert set(problems["id"]) <= set(frame["id"])
 
 

@@ -69,12 +69,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_data_options(add) -> None:
     """Which rows are trained and evaluated on."""
-    text = "hub name, name:subset, directory from save_to_disk, file (.json, .jsonl, .csv, .parquet, each also .gz), "
-    text += "or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)"
+    text = "hub name, name:subset, directory from save_to_disk, file (.json, .jsonl, .csv, .tsv, .txt, .parquet, "
+    text += "each also .gz), or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)"
     add("--dataset", metavar="NAME", help=text)
     add("--eval_dataset", metavar="NAME", help="evaluate on another data set, given as for --dataset")
     add("--train_split", metavar="SPLIT", default="train", help="split to train on (default: train)")
-    add("--eval_split", metavar="SPLIT", help="split to evaluate on (default: validation, validation_matched or dev)")
+    add(
+        "--eval_split",
+        metavar="SPLIT",
+        help="split to evaluate on (default: validation, validation_matched, dev or trial)",
+    )
     text = "hold out this share of the training rows for evaluation, whole contexts at a time; between 0 and 1 "
     text += "(default: 0.1 where there is no split to evaluate on)"
     add("--validation_fraction", metavar="X", type=helpers.fraction, help=text)

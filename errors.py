@@ -4,6 +4,8 @@ The message of either is one plain sentence for the person at the keyboard: what
 where, and what to do next. Scripts print it without a traceback.
 """
 
+from collections.abc import Iterable
+
 
 class SuiteError(Exception):
     """A problem that the user can mend; `exit_code` is what the script ends with."""
@@ -19,3 +21,10 @@ class UsageError(SuiteError):
     """The command asks for something that cannot be done."""
 
     exit_code = 2
+
+
+def shortlist(names: Iterable, most: int = 6) -> str:
+    """Names for a sentence, "none" where there is none: the first few, each cut to 40 characters, and how many more."""
+    names = [name if len(name) <= 40 else f"{name[:39]}…" for name in (" ".join(str(name).split()) for name in names)]
+    more = [f"and {len(names) - most} more"] if len(names) > most + 1 else []
+    return ", ".join([*(names[:most] if more else names), *more]) or "none"

@@ -17,7 +17,7 @@ from sources import open_source
 logger = logging.getLogger(__name__)
 
 DEFAULT_DATASETS = {"qa": "Eladio/emrqa-msquad", "nli": "snli"}
-EVAL_SPLITS = ("validation", "validation_matched", "dev")
+EVAL_SPLITS = ("validation", "validation_matched", "dev", "trial")
 DEFAULT_HELD_OUT = 0.1
 
 

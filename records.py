@@ -17,19 +17,12 @@ import pandas as pd
 import errors
 from answers import read_all_answers, without_impossible
 from cells import LONE_SURROGATE, clean, is_empty, is_missing, is_scalar, shorten
+from columns import ANSWER_TEXTS, ID_NAMES, by_lower_name, nli_columns, require
 
 logger = logging.getLogger(__name__)
 
 PROBLEM_COLUMNS = ("id", "problem", "action", "before", "after")
 NLI_ORDER = ("entailment", "neutral", "contradiction")
-# Column names for the two sides of an NLI row; a question (GLUE's qnli) is the hypothesis, its sentence the premise.
-NLI_SIDES = (
-    ("premise", "hypothesis"),
-    ("sentence1", "sentence2"),
-    ("text1", "text2"),
-    ("sentence", "question"),
-)
-NLI_LABELS = ("label", "gold_label")
 MOST_CLASSES = 100
 
 
@@ -46,8 +39,8 @@ def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFr
     gets −1. Rows with answers that cannot be read are left out. `where` names the data in errors.
     Raises errors.DataError for missing or clashing columns, and when no row can be read.
     """
-    columns = _columns_by_lower_name(raw, where)
-    _require(columns, ("context", "question"), where)
+    columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
+    require(columns, ("context", "question"), where)
     problems = []
     contexts = _texts(raw[columns["context"]], "context", where)
     questions = _texts(raw[columns["question"]], "question", where)
@@ -87,16 +80,15 @@ def canonical_nli(
     neutral, contradiction if they are those, else sorted; ints from 0 are named by their number.
     Raises errors.DataError for missing or clashing columns, and when no row has a usable label.
     """
-    columns = _columns_by_lower_name(raw, where)
-    first, second = next((pair for pair in NLI_SIDES if set(pair) <= set(columns)), NLI_SIDES[0])
-    label = next((name for name in NLI_LABELS if name in columns), "label")
-    _require(columns, (first, second, label), where)
+    columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
+    first, second, label = nli_columns(columns, where)
     problems = []
     premises = _texts(raw[columns[first]], first, where)
     hypotheses = _texts(raw[columns[second]], second, where)
     published = [_published_label(value) for value in raw[columns[label]]]
     ids = _assign_ids(raw, columns, list(zip(premises, hypotheses, published, strict=True)), problems, where)
     if label_names is None:
+        published = _spelled_out(published)
         label_names = _names_of_labels(published, where)
     places = {value: _label_index(value, label_names) for value in set(published)}
     labels = [places[value] for value in published]
@@ -115,27 +107,6 @@ def canonical_nli(
     taken = {columns[name] for name in ("id", first, second, label) if name in columns}
     frame = pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1)
     return frame.iloc[kept].reset_index(drop=True), problems_frame(problems), tuple(label_names)
-
-
-def _columns_by_lower_name(raw: pd.DataFrame, where: str) -> dict[str, str]:
-    """Lower-case name → name as found; two columns that differ only by case are an error."""
-    columns = {}
-    for name in map(str, raw.columns):
-        if name.lower() in columns:
-            raise errors.DataError(
-                f"{where}: the columns {columns[name.lower()]!r} and {name!r} differ only by case; rename one of them."
-            )
-        columns[name.lower()] = name
-    return columns
-
-
-def _require(columns: dict[str, str], expected: Sequence[str], where: str) -> None:
-    missing = [name for name in expected if name not in columns]
-    if missing:
-        raise errors.DataError(
-            f"{where}: the column {', '.join(missing)} is missing; "
-            f"found {', '.join(columns.values()) or 'none'}, expected {', '.join(expected)}."
-        )
 
 
 def _texts(column: pd.Series, name: str, where: str) -> list[str]:
@@ -163,14 +134,31 @@ def _list_replaced_characters(raw, columns, names: Sequence[str], ids: list[str]
 def _answer_cells(raw: pd.DataFrame, columns: dict[str, str], where: str) -> tuple[list, tuple[str, ...]]:
     """One value of answers a row, and the (lower-case) columns that it came from."""
     if "answers" in columns:
-        return list(raw[columns["answers"]]), ("answers",)
-    text = next((name for name in ("answer_text", "answer") if name in columns), None)
+        return _answers_with_starts(raw, columns)
+    text = next((name for name in ANSWER_TEXTS if name in columns), None)
     if text is None:
-        _require(columns, ("context", "question", "answers"), where)
+        require(columns, ("context", "question", "answers"), where)
     flat = {"text": text, "answer_start": "answer_start", "answer_end": "answer_end"}
     flat = {key: name for key, name in flat.items() if name in columns}
     values = zip(*(raw[columns[name]] for name in flat.values()), strict=True)
     return [_flat_answer(dict(zip(flat, cell, strict=True))) for cell in values], tuple(flat.values())
+
+
+def _answers_with_starts(raw: pd.DataFrame, columns: dict[str, str]) -> tuple[list, tuple[str, ...]]:
+    """The cells of `answers`: bare texts together with the starts and ends that stand in columns of their own."""
+    cells = list(raw[columns["answers"]])
+    beside = [name for name in ("answer_start", "answer_end") if name in columns]
+    if "answer_start" not in beside or not all(map(_is_bare, cells)):
+        return cells, ("answers",)
+    values = zip(cells, *(raw[columns[name]] for name in beside), strict=True)
+    return [_flat_answer(dict(zip(("text", *beside), cell, strict=True))) for cell in values], ("answers", *beside)
+
+
+def _is_bare(cell) -> bool:
+    """Whether a cell of answers is one text or a list of texts, rather than answers that have starts of their own."""
+    if isinstance(cell, (list, np.ndarray)):
+        return all(map(is_scalar, cell))
+    return is_scalar(cell) and not str(cell).lstrip().startswith(("{", "["))
 
 
 def _flat_answer(cell: dict):
@@ -196,6 +184,16 @@ def _assign_ids(raw, columns, contents: list[tuple], problems: list, where: str)
             problem = "missing id" if name is None else "duplicate id"
             problems.append((ids[-1], problem, "id made from the content", name or "", ids[-1]))
     return ids
+
+
+def _with_ids(raw: pd.DataFrame, columns: dict[str, str], where: str) -> dict[str, str]:
+    """`columns` with an id where the ids go by another name (see columns.ID_NAMES) and every row has one of its own."""
+    for name in ID_NAMES if "id" not in columns else ():
+        own = [_own_id(value) for value in raw[columns[name]]] if name in columns else [None]
+        if None not in own and len(set(own)) == len(own):
+            logger.info("%s: the ids are those of the column %s.", where, columns[name])
+            return columns | {"id": columns[name]}
+    return columns
 
 
 def _own_id(value) -> str | None:
@@ -241,6 +239,15 @@ def _published_label(value) -> int | str | None:
     if re.fullmatch(r"-?\d+(\.0+)?", text):
         return None if int(float(text)) == -1 else int(float(text))
     return None if text == "-" else text
+
+
+def _spelled_out(published: list) -> list:
+    """ANLI's labels e, n and c as the words that they stand for, where there are no others."""
+    letters = {name[0]: name for name in NLI_ORDER}
+    folded = [str(value).casefold() for value in published if value is not None]
+    if not set(folded) <= letters.keys():
+        return published
+    return [None if value is None else letters[str(value).casefold()] for value in published]
 
 
 def _names_of_labels(published: list, where: str) -> tuple[str, ...]:

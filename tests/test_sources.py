@@ -229,7 +229,8 @@ def test_nested_squad_keeps_the_scalars_of_every_level(tmp_path):
     ("name", "content", "sentence"),
     [
         ("a.json", b'{"data": [\n {"id" 1}]}', "line 2, column 8: broken JSON"),
-        ("a.json", b'{"id": 1}\n{"id": 2}', "line 2, column 1: broken JSON .* must end in .jsonl"),
+        ("a.json", b'{"id": 1}\n{"id": 2', "line 2, column 9: broken JSON"),
+        ("a.json", b'{"id": 1} {"id": 2}', r"line 1, column 11: broken JSON \(Extra data\)"),
         ("a.json", b'{"questions": []}', "expected a list of rows .* found an object with questions"),
         ("a.json", b"3", "expected a list of rows .* found 3"),
         ("a.json", b'[{"a": 1}, 5]', "entry 2 is not an object but int"),
@@ -252,7 +253,8 @@ def test_nested_squad_keeps_the_scalars_of_every_level(tmp_path):
         ("a.parquet", b"PAR1 and nothing else", "not a whole parquet file"),
         ("a.json", b" \n", "the file is empty"),
         ("a.csv", b"", "the file is empty"),
-        ("a.txt", b"hello", "the file type is not known; files end in .json, .jsonl"),
+        ("a.txt", b"hello\nworld", "the first line gives one column, 'hello'; .* commas, semicolons or tabs"),
+        ("a.doc", b"hello", "the file type is not known; files end in .json, .jsonl"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_one_sentence_with_its_name(tmp_path, name, content, sentence):

@@ -235,7 +235,7 @@ def report_notes(options: argparse.Namespace, recording, n_measured: int) -> lis
         n_unseen = len(recording.ids) - n_measured
         notes.append(f"{note}, and {counted(n_unseen, 'example')} not seen later." if n_unseen else f"{note}.")
     path = Path(options.cartography_dir) / UNTRACKED
-    n_untracked = len(read_table(path, ("reason",))) if path.is_file() else 0
+    n_untracked = len(read_table(path, ("id", "reason"))) if path.is_file() else 0
     if n_untracked:
         notes.append(f"Not on this page: {counted(n_untracked, 'example')} without metrics, listed in {UNTRACKED}.")
     return notes

@@ -21,6 +21,7 @@ SCRIPT = "cluster_analysis.py"
 NOISE = -1
 ASSIGNMENT_COLUMNS = ["id", "cluster", "cluster_probability", "dim1", "dim2", "assigned"]
 STATISTICS_COLUMNS = ["cluster", "size", "share", "persistence", "mean_probability", "n_approximate", "words"]
+TEXT_COLUMNS = {"id", "assigned", "words"}
 ASSIGNED = ("clustered", "approximate")
 
 
@@ -64,8 +65,8 @@ def read_clusters(directory: Path) -> Clusters:
     manifest = outputs.read_manifest(directory)
     if manifest.get("script") != SCRIPT:
         raise DataError(f"{directory} holds no finished clusters (no manifest of {SCRIPT}): run that first.")
-    assignments = read_table(directory / ASSIGNMENTS, ASSIGNMENT_COLUMNS, {"id": str, "assigned": str})
-    statistics = read_table(directory / STATISTICS, STATISTICS_COLUMNS, {"words": str})
+    assignments = read_table(directory / ASSIGNMENTS, ASSIGNMENT_COLUMNS)
+    statistics = read_table(directory / STATISTICS, STATISTICS_COLUMNS)
     if outputs.ids_hash(assignments["id"]) != manifest.get("ids_sha256"):
         raise DataError(f"{directory / ASSIGNMENTS} does not belong to the manifest beside it: cluster again.")
     placed = assignments[["dim1", "dim2"]].notna().to_numpy()
@@ -76,11 +77,10 @@ def read_clusters(directory: Path) -> Clusters:
     return Clusters(assignments, statistics, outputs.read_json(directory / METADATA), manifest)
 
 
-def read_table(path: Path, columns: list[str], types: dict) -> pd.DataFrame:
-    """A table of this directory; text columns stay text ("null" and "" too). DataError where it is not one."""
-    converters = dict.fromkeys(types, str)
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """A table of this directory; DataError where it is not one."""
     try:
-        frame = pd.read_csv(path, converters=converters)
+        frame = outputs.read_csv(path, TEXT_COLUMNS.intersection(columns))
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): run {SCRIPT} again.") from error
     if list(frame.columns) != columns:

@@ -50,7 +50,7 @@ def cluster_map(assignments: pd.DataFrame, statistics: pd.DataFrame, *, title: s
     words = statistics["words"].tolist()
     names = [str(number) for number in range(len(words))]
     if not is_long:
-        names = [f"{number}: " + text.replace(", ", ",\n") for number, text in enumerate(words)]
+        names = [row_name(number, text).replace(", ", ",\n") for number, text in enumerate(words)]
     write_names(axes, ordered, centres, names, size=SMALL if is_long else 10)
     axes.set_title(map_note(assignments, len(statistics), len(drawn)), loc="left", fontsize=SMALL)
     axes.set(xticks=[], yticks=[], xlabel=f"{method} 1", ylabel=f"{method} 2")
@@ -153,6 +153,11 @@ def map_note(assignments: pd.DataFrame, n_clusters: int, n_drawn: int) -> str:
     return note + (f"; {n_drawn:,} rows drawn" if n_drawn < len(assignments) else "")
 
 
+def row_name(number: int, words: str) -> str:
+    """A cluster's number and its words on one line, "cluster 3" without words."""
+    return f"{number}: {textwrap.shorten(words, 46, placeholder='…')}" if words else f"cluster {number}"
+
+
 def list_words(axes: Axes, statistics: pd.DataFrame, looks: list[tuple[str, str]]) -> None:
     """The clusters' marks, numbers, words and sizes, one below the other."""
     shown = statistics.head(MAX_LISTED)
@@ -164,8 +169,7 @@ def list_words(axes: Axes, statistics: pd.DataFrame, looks: list[tuple[str, str]
     for place, (number, words, size) in enumerate(rows):
         colour, marker = looks[number]
         axes.scatter(0.02, place, s=28, color=colour, marker=marker, linewidths=0)
-        text = textwrap.shorten(words, 46, placeholder="…")
-        axes.text(0.06, place, f"{number}: {text} ({size:,})", fontsize=8, va="center", parse_math=False)
+        axes.text(0.06, place, f"{row_name(number, words)} ({size:,})", fontsize=8, va="center", parse_math=False)
 
 
 def persistence_bars(statistics: pd.DataFrame) -> Figure:
@@ -231,7 +235,7 @@ def note_emptiness(axes: Axes, shown: pd.DataFrame) -> bool:
 def name_rows(axes: Axes, shown: pd.DataFrame) -> None:
     """Number, words and size of the clusters along the vertical axis, the first on top."""
     names = [
-        f"{number}: {textwrap.shorten(words, 46, placeholder='…')} ({size:,})"
+        f"{row_name(number, words)} ({size:,})"
         for number, words, size in zip(shown["cluster"], shown["words"], shown["size"], strict=True)
     ]
     axes.set_yticks(np.arange(len(shown)), names, fontsize=8, parse_math=False)

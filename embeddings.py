@@ -64,9 +64,8 @@ def ids_differ(ids: pd.Series, manifest: dict) -> bool:
 
 def read_index(path: Path) -> pd.DataFrame:
     """The table of ids; a DataError where it is not one."""
-    types = {"id": str, "row": int, "span_source": str}
     try:
-        return pd.read_csv(path, dtype=types, keep_default_na=False)[list(types)]
+        return outputs.read_csv(path, ("id", "span_source"))[["id", "row", "span_source"]]
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path} cannot be read ({error}): extract the embeddings again.") from error
 

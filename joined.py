@@ -75,8 +75,8 @@ def read_dynamics(directory: Path) -> Dynamics:
             "--cartography_output_dir of a finished run with --enable_cartography."
         )
     path = directory / recordings.METRICS_CSV
-    metrics = read_table(path, NEEDED_METRICS)
-    untracked = read_table(directory / recordings.UNTRACKED, ("reason",))[["id", "reason"]]
+    metrics = read_table(path, ("id",), NEEDED_METRICS)
+    untracked = read_table(directory / recordings.UNTRACKED, ("id", "reason"))[["id", "reason"]]
     if outputs.ids_hash([*metrics["id"], *untracked["id"]]) != described_rows(manifest).get("ids_sha256"):
         raise DataError(
             f"{path} and {recordings.UNTRACKED} beside it do not hold the ids that {outputs.MANIFEST} speaks of: "
@@ -91,14 +91,13 @@ def read_dynamics(directory: Path) -> Dynamics:
     return Dynamics(metrics.astype(types), untracked, manifest)
 
 
-def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
-    """A CSV file of a recording, ids and reasons as text; DataError where it cannot be read or lacks a column."""
-    text = {"id": str, "reason": str}
+def read_table(path: Path, text: Sequence[str], needed: Sequence[str] = ()) -> pd.DataFrame:
+    """A CSV file of a recording; DataError where it cannot be read or lacks a column, of text or another needed one."""
     try:
-        table = pd.read_csv(path, dtype=text, keep_default_na=False)
+        table = outputs.read_csv(path, text)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): record the run again.") from error
-    missing = [name for name in ("id", *needed) if name not in table]
+    missing = [name for name in needed if name not in table]
     if missing:
         raise DataError(f"{path} has no column {missing[0]}: record the run again.")
     return table
@@ -107,8 +106,7 @@ def read_table(path: Path, needed: Sequence[str]) -> pd.DataFrame:
 def refuse_missing_numbers(path: Path, metrics: pd.DataFrame) -> None:
     """DataError, with the number of rows and the first ids, where a metric is missing, NaN or infinite."""
     names = [name for name in METRICS if name in metrics]
-    values = metrics[names].apply(pd.to_numeric, errors="coerce")
-    bad = metrics["id"][~np.isfinite(values.to_numpy(dtype=np.float64)).all(axis=1)].tolist()
+    bad = metrics["id"][~np.isfinite(metrics[names].to_numpy(dtype=np.float64)).all(axis=1)].tolist()
     if bad:
         listed = ", ".join(bad[:3]) + (", …" if len(bad) > 3 else "")
         raise DataError(f"{path}: {len(bad)} rows hold metrics that are no numbers ({listed}): record the run again.")

@@ -126,6 +126,44 @@ def write_csv(path: Path, frame: "pd.DataFrame") -> None:
         frame.to_csv(file, index=False, quoting=quoting)
 
 
+def read_csv(path: Path, text: Iterable[str]) -> "pd.DataFrame":
+    """Read a table that `write_csv` wrote: texts and numbers come back as they were.
+
+    Args:
+        text: the columns that hold text. They keep it whatever it says ("NA", "null" and "" too). All others hold
+            whole numbers, truth values or exact float64 numbers, in which an empty cell is NaN.
+
+    Raises:
+        OSError, ValueError: the file cannot be read, is no table, lacks a column of `text`, or has a word where a
+            number belongs.
+    """
+    import pandas as pd
+
+    frame = pd.read_csv(path, dtype=str, na_filter=False, index_col=False, encoding="utf-8")
+    missing = [name for name in text if name not in frame]
+    if missing:
+        raise ValueError(f"it has no column {missing[0]}")
+    return frame.assign(**{name: _numbers(frame[name]) for name in frame if name not in text})
+
+
+def _numbers(cells: "pd.Series"):
+    """The cells of a column as int64, bool or float64 [n_rows]; a ValueError names the first that is no number."""
+    import numpy as np
+
+    values = cells.to_numpy(dtype=object)
+    with contextlib.suppress(ValueError, OverflowError):
+        return values.astype(np.int64)
+    if set(values) <= {"True", "False"}:
+        return values == "True"
+    numbers = np.empty(len(values))
+    for row, value in enumerate(values):
+        try:
+            numbers[row] = float(value or "nan")
+        except ValueError as error:
+            raise ValueError(f"{value!r} in row {row + 1} of the column {cells.name} is no number") from error
+    return numbers
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text as it is."""
     with atomic_writer(path, newline="") as file:

@@ -75,7 +75,8 @@ def test_a_recording_is_read_with_regions_and_whole_numbers(tmp_path):
     ("changes", "words"),
     [
         ({"metrics": METRICS.assign(confidence=[0.9, math.nan, 0.5, 0.5])}, "1 rows hold metrics that are no"),
-        ({"metrics": METRICS.assign(aum=["x", "y", "z", "1"])}, "no numbers (a, 0012, null)"),
+        ({"metrics": METRICS.assign(aum=["x", "y", "z", "1"])}, "'x' in row 1 of the column aum is no number"),
+        ({"metrics": METRICS.assign(aum=[math.nan] * 3 + [1])}, "3 rows hold metrics that are no numbers (a, 0012"),
         ({"metrics": METRICS.assign(loss=math.inf)}, "4 rows hold metrics that are no numbers (a, 0012, null, …)"),
         ({"metrics": METRICS.drop(columns="aum")}, "no column aum"),
         ({"metrics": METRICS.iloc[:3]}, "do not hold the ids"),

@@ -5,45 +5,61 @@ answer of a row that is used for training always stands.
 """
 
 import json
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import pandas as pd
 
 from answers import MISSING_START
+from offsets import CHARACTERS_FROM_0, Convention, recognise
+from places import TOLERANT, Place, find_answer
 from records import problems_frame
+
+logger = logging.getLogger(__name__)
 
 LEFT_OUT = "left out"
 NOT_TRAINED = "left out of training"
+WRITTEN_OTHERWISE = "answer differs in blanks, hyphens, case or Unicode form"
+
+
+class Stated(NamedTuple):
+    """An answer as published: its text, start and exclusive or inclusive end; −1 for what is not stated."""
+
+    text: str
+    start: int
+    end: int
 
 
 def check_qa(frame: pd.DataFrame, problems: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The checked QA frame, and `problems` with those found here added, in the order of the rows.
 
-    - An answer that does not stand at its start moves to the nearest occurrence of its text (the earlier of two
-      equally near ones; the first in the context if no start was stated). One that does not occur keeps its text
-      for evaluation, with start −1; if it is the first, the row is not usable for training.
-    - `answer_end` is compared with start + length (see ends_are_inclusive) and dropped from the answers.
+    - Starts that count something else than characters throughout the data are converted (see offsets).
+    - An answer that does not stand at its start moves to where it does (see places.find_answer). Where the context
+      has it with other blanks, hyphens, case or Unicode form, the context's own text takes its place, and the text as
+      published follows the others, for evaluation. One that does not occur keeps its text for evaluation, with start
+      −1; if it is the first, the row is not usable for training.
+    - `answer_end` is compared with the answer's place (see ends_are_inclusive) and dropped from the answers.
     - Blank answer texts are dropped; a row without any answer left counts as unanswerable.
     - A row with a blank question is not usable for training. One with a blank context is left out altogether:
       there is nothing to train on and no span to predict.
 
     Rows that are unanswerable as published are kept untouched and not listed. The arguments stay as they are.
     """
-    inclusive = ends_are_inclusive(frame)
+    convention = _convention_of(frame)
+    inclusive = ends_are_inclusive(frame, convention)
     found, answers, usable, kept = [], [], [], []
     columns = (frame[name] for name in ("id", "context", "question", "answers", "usable_for_training"))
     for row, (example, context, question, published, was_usable) in enumerate(zip(*columns, strict=True)):
         if not context.strip():
             found.append((example, "empty context", LEFT_OUT, _as_text(published["text"]), ""))
             continue
-        stated = _stated_answers(published, example, found)
-        placed = [_placed(answer, context, n == 0, example, found) for n, answer in enumerate(stated)]
-        for answer, start in zip(stated, placed, strict=True):
-            _check_end(answer, start, inclusive, example, found)
+        checked, of_row = _checked_answers(published, context, convention, inclusive)
         if not question.strip():
-            found.append((example, "empty question", NOT_TRAINED, question, ""))
-        lost = bool(placed) and placed[0] == MISSING_START
-        answers.append({"text": [text for text, _, _ in stated], "answer_start": placed})
+            of_row.append(("empty question", NOT_TRAINED, question, ""))
+        found += [(example, *problem) for problem in of_row]
+        lost = checked["answer_start"][:1] == [MISSING_START]
+        answers.append(checked)
         usable.append(bool(was_usable and question.strip() and not lost))
         kept.append(row)
     checked = frame.iloc[kept].reset_index(drop=True)
@@ -67,38 +83,39 @@ def check_nli(frame: pd.DataFrame, problems: pd.DataFrame) -> tuple[pd.DataFrame
     return frame.assign(usable_for_training=usable), _joined(problems, found)
 
 
-def ends_are_inclusive(frame: pd.DataFrame) -> bool:
+def ends_are_inclusive(frame: pd.DataFrame, convention: Convention = CHARACTERS_FROM_0) -> bool:
     """Whether the data set's `answer_end` is the place of the last character, not the one after it.
 
     The convention is that of the data set as a whole: the one that more of its answers agree with, exclusive where
-    they are even. Only where it is known can a single row's end contradict.
+    they are even. Only where it is known can a single row's end contradict. Ends count what starts count.
     """
     votes = 0
-    for answers in frame["answers"]:
-        for text, start, end in zip(*_columns_of(answers), strict=True):
-            after = start + len(text)
-            votes += (end == after - 1) - (end == after) if min(start, end) >= 0 else 0
+    for context, (text, start, end) in _all_stated(frame):
+        if min(start, end) >= 0:
+            after = convention.number(context, convention.place(context, text, start) + len(text))
+            votes += (end == after - 1) - (end == after)
     return votes > 0
 
 
-def nearest_occurrence(context: str, text: str, start: int) -> int:
-    """The start, in characters, of the occurrence of `text` nearest to `start`; the earlier of two; −1 if none."""
-    before = context.rfind(text, 0, max(start, 0) + len(text))
-    after = context.find(text, max(start, 0))
-    if before < 0 or after < 0:
-        return max(before, after)
-    return before if start - before <= after - start else after
+def n_repeats(frame: pd.DataFrame) -> int:
+    """How many rows repeat an earlier one exactly: context, question and answers (NLI: both sides and the label)."""
+    if "answers" not in frame:
+        return int(frame.duplicated(["premise", "hypothesis", "label"]).sum())
+    answers = ((*answer["text"], *answer["answer_start"]) for answer in frame["answers"])
+    return len(frame) - len(set(zip(frame["context"], frame["question"], answers, strict=True)))
 
 
-def summary_table(problems: pd.DataFrame, n_rows: int, n_unanswerable: int) -> str:
+def summary_table(problems: pd.DataFrame, n_rows: int, n_unanswerable: int | None, n_repeats: int = 0) -> str:
     """What was found, as one aligned table of text: problem, action, rows concerned, share of the `n_rows` read.
 
-    `rows` counts examples, so one with two misaligned answers counts once. The last two lines count the rows
-    without an answer, which are kept as they are, and all rows.
+    `rows` counts examples, so one with two misaligned answers counts once. The last lines count what is kept as it
+    is: exact repeats where there are any, rows without an answer (None: the task has no answers), and all rows.
     """
     counts = problems.groupby(["problem", "action"], sort=False)["id"].nunique()
     lines = [(problem, action, n) for (problem, action), n in counts.items()]
-    lines += [("no answer", "unanswerable, kept", n_unanswerable), ("all rows", "checked", n_rows)]
+    lines += [("exact repeat of an earlier row", "kept", n_repeats)] if n_repeats else []
+    lines += [] if n_unanswerable is None else [("no answer", "unanswerable, kept", n_unanswerable)]
+    lines.append(("all rows", "checked", n_rows))
     cells = [("problem", "action", "rows", "share")]
     cells += [(problem, action, f"{n:,}", f"{n / max(n_rows, 1):.1%}") for problem, action, n in lines]
     return _aligned(cells)
@@ -109,46 +126,81 @@ def _aligned(cells: Sequence[tuple[str, str, str, str]]) -> str:
     return "\n".join(f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}" for a, b, c, d in cells)
 
 
-def _columns_of(answers: dict) -> tuple[list[str], list[int], list[int]]:
-    """Texts, starts and ends, −1 for every end where the data has none."""
+def _stated(answers: dict) -> Iterator[Stated]:
+    """A row's answers one by one."""
     no_ends = [MISSING_START] * len(answers["text"])
-    return answers["text"], answers["answer_start"], answers.get("answer_end", no_ends)
+    return map(Stated, answers["text"], answers["answer_start"], answers.get("answer_end", no_ends))
 
 
-def _stated_answers(answers: dict, example: str, found: list) -> list[tuple[str, int, int]]:
-    """(text, start, end) of the answers that have a text; the others are listed."""
-    stated = []
-    for text, start, end in zip(*_columns_of(answers), strict=True):
-        if text.strip():
-            stated.append((text, start, end))
+def _all_stated(frame: pd.DataFrame) -> Iterator[tuple[str, Stated]]:
+    """Every answer of the frame with its context."""
+    pairs = zip(frame["context"], frame["answers"], strict=True)
+    return ((context, answer) for context, answers in pairs for answer in _stated(answers))
+
+
+def _convention_of(frame: pd.DataFrame) -> Convention:
+    """What the starts of all answers count; said in the log where it is not characters from 0."""
+    stated = [(context, text, start) for context, (text, start, _) in _all_stated(frame) if start >= 0 and text.strip()]
+    convention = recognise(stated)
+    if convention != CHARACTERS_FROM_0:
+        logger.info("answer_start counts %s: all answers stand where it says so, and it is read so.", convention)
+    return convention
+
+
+def _checked_answers(
+    published: dict, context: str, convention: Convention, inclusive: bool
+) -> tuple[dict, list[tuple[str, str, str, str]]]:
+    """A row's answers as its context has them, and the problems found as (problem, action, before, after).
+
+    Texts that the context has in another form follow at the end as they are published, without a start.
+    """
+    problems, texts, starts, otherwise = [], [], [], []
+    for answer in _stated(published):
+        text, start, _ = answer
+        if not text.strip():
+            problems.append(("empty answer text", "answer dropped", _as_text([text, start]), ""))
             continue
-        found.append((example, "empty answer text", "answer dropped", _as_text([text, start]), ""))
-    return stated
+        meant = convention.place(context, text, start) if start >= 0 else MISSING_START
+        place = find_answer(context, text, meant)
+        if place is None:
+            action = "kept for evaluation only" if texts else NOT_TRAINED
+            problems.append(("answer not in context", action, _as_text([text, start]), str(MISSING_START)))
+        elif place.start != start or place.how == TOLERANT:
+            problems.append(_moved(answer, meant, place, context, convention))
+        problems += _contradicting_end(answer, meant, place, context, convention, inclusive)
+        texts.append(context[place.start : place.end] if place else text)
+        starts.append(place.start if place else MISSING_START)
+        otherwise += [text] if texts[-1] != text else []
+    return {"text": texts + otherwise, "answer_start": starts + [MISSING_START] * len(otherwise)}, problems
 
 
-def _placed(answer: tuple[str, int, int], context: str, is_first: bool, example: str, found: list) -> int:
-    """Where the answer's text stands in the context: as stated, at the nearest occurrence, or nowhere (−1)."""
-    text, start, _ = answer
-    if start >= 0 and context.startswith(text, start):
-        return start
-    place = nearest_occurrence(context, text, start)
-    problem = "misaligned answer" if start >= 0 else "missing answer_start"
-    if place >= 0:
-        target = "nearest" if start >= 0 else "first"
-        found.append((example, problem, f"answer_start moved to the {target} occurrence", str(start), str(place)))
-    else:
-        action = NOT_TRAINED if is_first else "kept for evaluation only"
-        found.append((example, "answer not in context", action, _as_text([text, start]), str(MISSING_START)))
-    return place
+def _moved(answer: Stated, meant: int, place: Place, context: str, convention: Convention) -> tuple:
+    """The problem of an answer that stands elsewhere, or otherwise, than it says; it means the character `meant`."""
+    several = f", one of {place.n_choices}" if place.n_choices > 1 else ""
+    target = f"the {'nearest' if meant >= 0 else 'first'}{' of several' if several else ''}"
+    if place.how == TOLERANT:
+        action = "placed where it says" if place.start == meant else f"placed at {target}"
+        after = _as_text([context[place.start : place.end], place.start]) + several
+        return WRITTEN_OTHERWISE, action, _as_text([answer.text, answer.start]), after
+    if place.start == meant:
+        return f"answer_start counts {convention}", "converted to characters", str(answer.start), str(meant)
+    problem = "misaligned answer" if meant >= 0 else "missing answer_start"
+    action = f"answer_start moved to {target} occurrence{'s' if several else ''}"
+    return problem, action, str(answer.start), f"{place.start}{several}"
 
 
-def _check_end(answer: tuple[str, int, int], place: int, inclusive: bool, example: str, found: list) -> None:
-    """List an end that fits neither the stated start nor the place where the text was found."""
-    text, start, end = answer
-    length = len(text) - inclusive
-    if end >= 0 and end not in (start + length, place + length):
-        expected = (place if place >= 0 else start) + length
-        found.append((example, "answer_end contradicts", "answer_end ignored", str(end), str(expected)))
+def _contradicting_end(
+    answer: Stated, meant: int, place: Place | None, context: str, convention: Convention, inclusive: bool
+) -> list[tuple]:
+    """The problem, if it is one, of an end that fits neither the stated start nor the place of the text."""
+    if answer.end < 0:
+        return []
+    ends = [] if place is None else [place.start + len(answer.text), place.end]
+    ends += [meant + len(answer.text)] if meant >= 0 or place is None else []
+    fitting = [convention.number(context, end) - inclusive for end in ends]
+    if answer.end in fitting:
+        return []
+    return [("answer_end contradicts", "answer_end ignored", str(answer.end), str(fitting[0]))]
 
 
 def _as_text(value) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from data_checks import check_nli, check_qa, summary_table
+from data_checks import check_nli, check_qa, n_repeats, summary_table
 from errors import DataError, UsageError
 from outputs import ids_hash, texts_hash
 from records import NLI_ORDER, canonical_nli, canonical_qa
@@ -73,7 +73,8 @@ def load_examples(source, split: str, task: str) -> Examples:
     if not len(frame) or not frame["usable_for_training"].any():
         why = problems["problem"].mode().tolist()[:1] or ["it is empty"]
         raise DataError(f"{where}: none of its {len(raw)} rows is usable ({why[0]}): look at the file.")
-    logger.info("%s\n%s", where, summary_table(problems, len(raw), examples.n_unanswerable))
+    n_unanswerable = examples.n_unanswerable if task == "qa" else None
+    logger.info("%s\n%s", where, summary_table(problems, len(raw), n_unanswerable, n_repeats(frame)))
     return dataclasses.replace(examples, has_unanswerable=examples.n_unanswerable > 0)
 
 

@@ -254,7 +254,8 @@ def main(argv: Sequence[str]) -> None:
     fields = {"script": "analyze_dataset.py", "task": manifest["task"], "seed": options.seed}
     fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, "n_rows": len(unified)}
     fields |= rows_fields(examples.frame)
-    sources = [options.cartography_dir, options.cluster_dir, options.predictions and Path(options.predictions).parent]
+    sources = [options.cartography_dir, options.cluster_dir]
+    sources += [Path(options.predictions).parent / outputs.EVAL_MANIFEST] if options.predictions else []
     outputs.write_manifest(directory, fields, [Path(source) for source in sources if source])
     print(summary(unified, patterns))
     logger.info("Everything is in %s.", directory)

@@ -4,6 +4,7 @@ import argparse
 import difflib
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 
 import helpers
 import outputs
@@ -23,14 +24,15 @@ TRAINER_DEFAULTS = {
 MODEL = "google/electra-small-discriminator"
 GPU_WORKERS = "2"
 CARTOGRAPHY_DIR = "./cartography_output"
+NOTHING_TO_DO = "nothing to do: pass --do_train to train, --do_eval to evaluate, or both."
 QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
 EPILOG = """
 All of Transformers' TrainingArguments work here as well (--help_trainer lists them), among them --do_train, --do_eval,
---output_dir DIR (default ./trainer_output), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
---learning_rate X (1e-4), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
---report_to NAME. Defaults that differ from Transformers': --learning_rate 1e-4 (small encoders learn slowly with its
-5e-5), --save_strategy epoch, --logging_steps 50, --logging_nan_inf_filter false, and on a GPU
---dataloader_num_workers 2.
+--output_dir DIR (default ./trainer_output; to evaluate alone, the directory of --model where it is one),
+--num_train_epochs N (3), --per_device_train_batch_size N (8 rows), --learning_rate X (1e-4), --seed N (42),
+--save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last, --report_to NAME. Defaults that differ from
+Transformers': --learning_rate 1e-4 (small encoders learn slowly with its 5e-5), --save_strategy epoch,
+--logging_steps 50, --logging_nan_inf_filter false, and on a GPU --dataloader_num_workers 2.
 """
 
 
@@ -49,7 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
     text = "hide one side in training and evaluation: q_only masks the context (nli: hypothesis only), "
     text += "p_only makes the question neutral (nli: premise only) (default: none)"
     add("--ablations", choices=("none", "q_only", "p_only"), default="none", help=text)
-    text = "replace the run in --output_dir, checkpoints included, and the recording in --cartography_output_dir"
+    text = "replace the run in --output_dir, checkpoints and evaluation included, and the recording in "
+    text += "--cartography_output_dir; without --do_train the evaluation alone"
     add("--overwrite_output_dir", action="store_true", help=text)
     text = "record every training example's dynamics in the passes that train it, and draw the data map; wants 3 "
     text += "epochs or more, and analyze_cartography.py goes on from it"
@@ -114,25 +117,43 @@ def parse_arguments(argv: Sequence[str]):
     if options.help_trainer:
         trainer_parser().print_help()
         raise SystemExit(0)
-    if not any(flag.startswith("--do") for flag in rest):
-        raise UsageError("nothing to do: pass --do_train to train, --do_eval to evaluate, or both.")
+    if not rest:
+        raise UsageError(NOTHING_TO_DO)
     rest += ["--use_cpu"] * options.no_cuda
-    training_args = parse_training_arguments(rest + device_words(options, rest))
-    check_options(options, training_args)
-    return options, training_args
+    parsed, given = parse_training_arguments(rest), given_flags(rest)
+    check_options(options, parsed)
+    words = device_words(options, parsed, given)
+    if not parsed.do_train and "--output_dir" not in given:
+        words += ["--output_dir", beside_model(options.model)]
+    return options, parse_training_arguments(rest + words)
 
 
-def device_words(options: argparse.Namespace, rest: Sequence[str]) -> list[str]:
+def given_flags(words: Sequence[str]) -> set[str]:
+    """The flags among the words of a command line, as their names are written here (argparse takes - for _ as well)."""
+    flags = (word.split("=")[0] for word in words if word.startswith("--"))
+    return {"--" + flag[2:].replace("-", "_") for flag in flags}
+
+
+def beside_model(model: str) -> str:
+    """Where an evaluation goes unless told otherwise: to its model's directory, or the default where it has none."""
+    directory = Path(model).expanduser()
+    return str(directory) if model != helpers.DEMO_MODEL and directory.is_dir() else OUTPUT_DIR
+
+
+def device_words(options: argparse.Namespace, parsed, given: set[str]) -> list[str]:
     """What this device does well, in TrainingArguments' words: precision, and loading beside a GPU's work.
+
+    Args:
+        options: run.py's own options.
+        parsed: TrainingArguments of the command line as it is.
+        given: its flags.
 
     Raises:
         UsageError: --precision beside TrainingArguments' own flag, or bf16 on a GPU that has none.
     """
-    given = {word.split("=")[0] for word in rest}
     own = sorted(given & {"--bf16", "--fp16"})
     if own and options.precision:
         raise UsageError(f"--precision {options.precision} and {own[0]} both say how to compute: leave one out.")
-    parsed = parse_training_arguments(rest)
     if parsed.bf16_full_eval or parsed.fp16_full_eval:
         raise UsageError("--bf16_full_eval and --fp16_full_eval are not offered: give --precision bf16.")
     device = parsed.device
@@ -197,7 +218,7 @@ def check_options(options: argparse.Namespace, training_args) -> None:
     zero = [name for name in sizes if getattr(training_args, name) < 1]
     trains, evaluates = training_args.do_train, training_args.do_eval
     for refused, sentence in (
-        (not trains and not evaluates, "nothing to do: pass --do_train to train, --do_eval to evaluate, or both."),
+        (not trains and not evaluates, NOTHING_TO_DO),
         (training_args.do_predict, "--do_predict is not offered: pass --do_eval with --eval_dataset instead."),
         (options.task == "nli" and given, f"--{min(given, default='')} is for --task qa: leave it out."),
         (options.eval_dataset and not evaluates, "--eval_dataset needs --do_eval: add it."),

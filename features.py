@@ -3,10 +3,13 @@
 import argparse
 import logging
 
+import pandas as pd
+
 import outputs
 from errors import UsageError
 from evaluation import NliEvaluation, QaEvaluation
 from helpers import N_BEST_SIZE, NULL_SCORE_THRESHOLD, resolve_doc_stride
+from records import problems_frame
 from windows import NliPairs, QaWindows
 
 logger = logging.getLogger(__name__)
@@ -42,3 +45,17 @@ def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: 
     pairs = {purpose: NliPairs(part.frame, tokenizer, max_length, options.ablations) for purpose, part in data.items()}
     evaluation = NliEvaluation(data["eval"].frame, data["eval"].label_names, seed=seed) if "eval" in data else None
     return pairs, evaluation, {"max_length": max_length}
+
+
+def list_problems(options: argparse.Namespace, data: dict, features: dict) -> dict[str, pd.DataFrame]:
+    """All problems of the rows by purpose, those that only tokens show included, as a frame with PROBLEM_COLUMNS."""
+    found = {}
+    for purpose, part in data.items():
+        rows = features[purpose].problems(options.max_answer_length) if options.task == "qa" else []
+        listed = [(part.frame["id"].iloc[row], *problem) for row, *problem in rows]
+        in_tokens = problems_frame(listed).assign(split=part.split)
+        for problem, n_rows in in_tokens["problem"].value_counts().items():
+            logger.info("%s, split %s: %s in %d rows.", part.name, part.split, problem, n_rows)
+        together = pd.concat([part.problems, in_tokens], ignore_index=True).drop_duplicates()
+        found[purpose] = together[outputs.PROBLEM_COLUMNS]
+    return found

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+import evaluations
 import outputs
 import recordings
 from cluster_files import NOISE, Clusters
@@ -123,6 +124,8 @@ def read_predictions(path: Path, task: str) -> pd.DataFrame:
         DataError: the file cannot be read, a line is not a prediction of this task, or an id stands twice.
     """
     path, wanted = Path(path), ("id", *PREDICTION_COLUMNS[task], PREDICTION_TEXT[task])
+    if not evaluations.earlier(path.parent, evaluations.EVALUATION):
+        logger.warning("%s has no %s beside it, so its evaluation may be unfinished.", path, outputs.EVAL_MANIFEST)
     if task == "nli":
         wanted = (*wanted, "label_name")
     rows = []

@@ -1,4 +1,4 @@
-"""The end of a run and of a recording: the data map, and the manifests that close both directories."""
+"""The end of a run, a recording, an evaluation: the data map, and the manifests that close them."""
 
 import argparse
 import logging
@@ -28,7 +28,7 @@ def rows_fields(frame) -> dict:
 
 
 def run_fields(options: argparse.Namespace, training_args, data: dict, settings: dict) -> dict:
-    """What both manifests say of the run."""
+    """What every manifest of run.py says."""
     return {
         "script": "run.py",
         "task": options.task,
@@ -44,13 +44,27 @@ def run_fields(options: argparse.Namespace, training_args, data: dict, settings:
 
 def made_from(options: argparse.Namespace) -> list[Path]:
     """The directories with a manifest that a run read."""
-    return [Path(options.model)] if Path(options.model).is_dir() else []
+    model = Path(options.model).expanduser()
+    return [model] if model.is_dir() else []
 
 
 def close_run(options: argparse.Namespace, training_args, data: dict, settings: dict) -> None:
     """Write the manifest of --output_dir."""
     fields = run_fields(options, training_args, data, settings)
     outputs.write_manifest(Path(training_args.output_dir), fields, made_from(options))
+
+
+def close_evaluation(options: argparse.Namespace, training_args, data: dict, settings: dict, kind, of: dict) -> None:
+    """Write the manifest of an evaluation or of predictions.
+
+    Args:
+        kind: an evaluations.Kind.
+        of: the evaluations.identity of model, rows and ablation.
+    """
+    used = {purpose: part for purpose, part in data.items() if purpose != "train"}
+    fields = run_fields(options, training_args, used, settings) | {"identity": of}
+    fields["evaluated_model"] = training_args.output_dir if training_args.do_train else options.model
+    outputs.write_manifest(Path(training_args.output_dir), fields, made_from(options), kind.manifest)
 
 
 def close_recording(options: argparse.Namespace, trainer, data: dict, settings: dict) -> None:

@@ -1,7 +1,8 @@
 """File and column names of every output directory, their writers and readers, and the manifest that closes a run.
 
 Every file is written under a temporary name and moved into place, so that a killed run never leaves half a file;
-`manifest.json` comes last, so that a directory without it is an unfinished run.
+`manifest.json` comes last, so that a directory without it is an unfinished run (`eval_manifest.json` closes an
+evaluation, `predict_manifest.json` predictions, which may come later and lie beside the model).
 """
 
 import contextlib
@@ -27,13 +28,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2  # 1: an evaluation by itself had a manifest.json, and data_problems.csv was about its rows too
 MANIFEST = "manifest.json"
+EVAL_MANIFEST = "eval_manifest.json"
+PREDICT_MANIFEST = "predict_manifest.json"
 EVAL_METRICS = "eval_metrics.json"
 EVAL_PREDICTIONS = "eval_predictions.jsonl"
 NBEST_PREDICTIONS = "nbest_predictions.jsonl"
+PREDICTIONS = "predictions.jsonl"
 REPORT = "report.html"
 DATA_PROBLEMS = "data_problems.csv"
+EVAL_DATA_PROBLEMS = "eval_data_problems.csv"
+PREDICT_DATA_PROBLEMS = "predict_data_problems.csv"
+PROBLEM_FILES = {"train": DATA_PROBLEMS, "eval": EVAL_DATA_PROBLEMS, "predict": PREDICT_DATA_PROBLEMS}
 PROBLEM_COLUMNS = ["id", "problem", "action", "before", "after", "split"]
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pandas")
 
@@ -211,7 +218,8 @@ def texts_hash(frame: "pd.DataFrame") -> str:
 
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def package_versions() -> dict[str, str]:
@@ -235,15 +243,17 @@ def git_commit() -> str | None:
     return answer.stdout.strip() if answer.returncode == 0 else None
 
 
-def write_manifest(directory: Path, fields: dict, made_from: Iterable[Path] = ()) -> None:
-    """Close a run: write `manifest.json` last, when every other file of the directory is in place.
+def write_manifest(directory: Path, fields: dict, made_from: Iterable[Path] = (), name: str = MANIFEST) -> None:
+    """Close a run: write its manifest last, when every other file of it is in place.
 
     Args:
         directory: the output directory.
         fields: what the script adds: resolved arguments, seed, data sets with split, rows and hash of the ids.
-        made_from: directories whose manifests this run read; those without a manifest are left out.
+        made_from: directories whose `manifest.json` this run read, or other manifests; those that are not there are
+            left out.
+        name: of the manifest.
     """
-    sources = [Path(source) / MANIFEST for source in made_from]
+    sources = [Path(source) / MANIFEST if Path(source).is_dir() else Path(source) for source in made_from]
     header = {
         "contract_version": CONTRACT_VERSION,
         "command_line": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
@@ -251,7 +261,7 @@ def write_manifest(directory: Path, fields: dict, made_from: Iterable[Path] = ()
         "git_commit": git_commit(),
         "made_from": {str(source): file_hash(source) for source in sources if source.is_file()},
     }
-    write_json(Path(directory) / MANIFEST, header | fields)
+    write_json(Path(directory) / name, header | fields)
 
 
 def has_manifest(directory: Path) -> bool:
@@ -259,16 +269,28 @@ def has_manifest(directory: Path) -> bool:
     return (Path(directory) / MANIFEST).is_file()
 
 
-def read_manifest(directory: str | Path) -> dict:
-    """A directory's manifest; empty where there is none.
+def read_manifest(directory: str | Path, name: str = MANIFEST) -> dict:
+    """A directory's manifest of this name; empty where there is none.
 
     Raises:
         DataError: the file is not a manifest.
     """
-    manifest = read_json(Path(directory) / MANIFEST) if has_manifest(directory) else {}
+    path = Path(directory) / name
+    manifest = read_json(path) if path.is_file() else {}
     if not isinstance(manifest, dict):
-        raise DataError(f"{Path(directory) / MANIFEST} is not a manifest of this suite: choose another directory.")
+        raise DataError(f"{path} is not a manifest of this suite: choose another directory.")
     return manifest
+
+
+def refuse_unwritable(directory: Path) -> None:
+    """UsageError when no file can be made in `directory`, or where it would be made; leaves nothing behind."""
+    try:
+        place = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=place):
+            return
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"--output_dir {directory} cannot be written to ({reason}): choose another one.") from error
 
 
 def refuse_foreign_directory(directory: Path, script: str) -> None:
@@ -279,13 +301,21 @@ def refuse_foreign_directory(directory: Path, script: str) -> None:
         raise UsageError(f"--output_dir {directory} holds the finished run of another script: choose another one.")
 
 
-def clear(directory: Path, names: Iterable[str]) -> None:
-    """Remove files that are going to be written again, the manifest before all else."""
+def clear(directory: Path, names: Iterable[str], manifest: str = MANIFEST) -> None:
+    """Remove files that are going to be written again, the manifest before all else.
+
+    Raises:
+        DataError: one of them cannot be removed.
+    """
     if not Path(directory).is_dir():
         return
-    for name in (MANIFEST, *names):
-        (Path(directory) / name).unlink(missing_ok=True)
-    remove_leftovers(directory, names)
+    for name in (manifest, *names):
+        path = Path(directory) / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{path} could not be removed ({error.strerror}): choose another directory.") from error
+    remove_leftovers(directory, (manifest, *names))
 
 
 def checkpoint_directories(directory: Path) -> list[Path]:
@@ -300,11 +330,11 @@ def checkpoints(directory: Path) -> list[Path]:
 
 
 def refuse_earlier_run(directory: Path, overwrite: bool, training_args, model: str) -> None:
-    """Refuse a directory that holds a run, unless it is to be overwritten or resumed.
+    """Refuse to train into a directory that holds a run, unless it is to be overwritten or resumed.
 
     Raises:
         UsageError: a finished run, checkpoints that a new run would mix with, or a file instead of a directory; also a
-            model inside the directory, which a new run would overwrite or whose manifest an evaluation would replace.
+            model inside the directory, which training would overwrite.
     """
     if directory.exists() and not directory.is_dir():
         raise UsageError(f"--output_dir {directory} is a file: choose another name.")
@@ -344,8 +374,8 @@ def checkpoint_to_resume(directory: Path, asked: str | None) -> str | None:
 
 
 def clear_earlier_run(directory: Path, checkpoints_too: bool) -> None:
-    """Remove what run.py is going to write again, the manifest before all else."""
-    clear(directory, (EVAL_METRICS, EVAL_PREDICTIONS, NBEST_PREDICTIONS))
+    """Remove the manifest of a training and, where it begins anew, its checkpoints."""
+    clear(directory, (DATA_PROBLEMS,))
     if checkpoints_too:
         for checkpoint in checkpoint_directories(directory):
             shutil.rmtree(checkpoint)

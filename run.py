@@ -3,8 +3,9 @@
     python run.py --do_train --do_eval --enable_cartography --dataset demo --model demo
 
 Reads: a data set (hub name, saved directory, or file), a model (hub name or directory).
-Writes into --output_dir: checkpoints, the final model and tokenizer, eval_metrics.json, eval_predictions.jsonl,
-data_problems.csv and, last, manifest.json. With --enable_cartography, into --cartography_output_dir: the training
+Writes into --output_dir: checkpoints, the final model and tokenizer, data_problems.csv and, last, manifest.json. With
+--do_eval, which may also come later and then writes beside the model: eval_metrics.json, eval_predictions.jsonl,
+eval_data_problems.csv, eval_manifest.json. With --enable_cartography, into --cartography_output_dir: the training
 dynamics of every epoch, the metrics over all epochs, the data map and, last, manifest.json.
 """
 
@@ -14,25 +15,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import evaluations
 import helpers
 import outputs
+import refusals
 from arguments import CARTOGRAPHY_DIR, parse_arguments
 from errors import DataError, UsageError
 from helpers import MAX_LENGTH
 
 logger = logging.getLogger("run")
-
-
-def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
-    """UsageError when rows are held out for evaluation alone, but --model was trained with another part held out."""
-    if "train" in data or data["eval"].held_out is None:
-        return
-    trained = outputs.read_manifest(options.model).get("data", {}).get("train", {})
-    if trained.get("dataset") == data["eval"].name and trained["held_out"] != data["eval"].held_out:
-        raise UsageError(
-            f"--validation_fraction {options.validation_fraction}: --model {options.model} was trained on "
-            f"{data['eval'].name} with {trained['held_out'] or 'nothing'} held out, so it has seen these rows."
-        )
 
 
 def build_trainer(options: argparse.Namespace, training_args, data: dict, path: str):
@@ -52,14 +43,14 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
         data = fit_labels(config, data)
     prepare, trainer_class = (prepare_qa, QaTrainer) if options.task == "qa" else (prepare_nli, NliTrainer)
     features, evaluation, settings = prepare(options, data, tokenizer, max_length, training_args.seed)
-    check_best_metric(training_args, evaluation)
+    refusals.refuse_unknown_figure(training_args, evaluation)
     set_seed(training_args.seed)
     computing = settle_computing(training_args, options.micro_batch_tokens, config, max_length)
     model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
     if can_stand_in(training_args):
         choose_attention(model, training_args.device)
     computing["attention"] = model.config._attn_implementation
-    check_batches(training_args, features)
+    refusals.refuse_dropped_rows(training_args, features)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))
     try:
@@ -78,16 +69,6 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {helpers.one_line(error)}.") from error
     return trainer, settings | computing, features
-
-
-def check_batches(training_args, features: dict) -> None:
-    """UsageError when --dataloader_drop_last drops every row."""
-    n_rows = training_args.train_batch_size * training_args.world_size
-    if "train" in features and training_args.dataloader_drop_last and len(features["train"]) < n_rows:
-        raise UsageError(
-            f"--dataloader_drop_last drops all of the {len(features['train'])} rows, which do not fill a batch of "
-            f"{n_rows}: leave it out or lower --per_device_train_batch_size."
-        )
 
 
 def make_recorder(options: argparse.Namespace, training_args, data: dict, features: dict):
@@ -113,55 +94,25 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
     return CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
 
 
-def refuse_earlier_recording(options: argparse.Namespace, training_args) -> None:
-    """UsageError where the recording would meet another one."""
-    from recordings import refuse_earlier_recording
+def refuse_directories(options: argparse.Namespace, training_args, path: str) -> None:
+    """UsageError where the run's files would meet what is there already, or cannot be written; `path` of the model."""
+    directory, overwrite = Path(training_args.output_dir), options.overwrite_output_dir
+    if training_args.do_train:
+        outputs.refuse_earlier_run(directory, overwrite, training_args, options.model)
+        evaluations.refuse_any(directory, overwrite)
+    else:
+        evaluations.refuse_other_training(directory, options.model, path)
+    outputs.refuse_unwritable(directory)
+    if options.enable_cartography:
+        from recordings import refuse_earlier_recording
 
-    resuming = bool(training_args.resume_from_checkpoint)
-    overwrite = options.overwrite_output_dir
-    refuse_earlier_recording(cartography_dir(options), Path(training_args.output_dir), overwrite, resuming)
+        resuming = bool(training_args.resume_from_checkpoint)
+        refuse_earlier_recording(cartography_dir(options), directory, overwrite, resuming)
 
 
 def cartography_dir(options: argparse.Namespace) -> Path:
     """Where the recording is written."""
     return Path(options.cartography_output_dir or CARTOGRAPHY_DIR)
-
-
-def check_best_metric(training_args, evaluation) -> None:
-    """UsageError when the best model is to be chosen by a figure that the evaluation does not give."""
-    asked = training_args.metric_for_best_model
-    if asked is None or evaluation is None:
-        return
-    if asked.removeprefix("eval_") not in evaluation.selectable():
-        listed = ", ".join(f"eval_{name}" for name in sorted(evaluation.selectable()))
-        raise UsageError(f"--metric_for_best_model {asked} is not a figure of the evaluation; choose one of {listed}.")
-
-
-def list_problems(options: argparse.Namespace, training_args, data: dict, features: dict) -> None:
-    """Write data_problems.csv, those that only tokens show included; stop here if the data are to be strict.
-
-    Raises:
-        DataError: `--strict_data` and there is a problem.
-    """
-    import pandas as pd
-
-    from records import problems_frame
-
-    found = [part.problems for part in data.values()]
-    for purpose, part in data.items():
-        rows = features[purpose].problems(options.max_answer_length) if options.task == "qa" else []
-        listed = [(part.frame["id"].iloc[row], *problem) for row, *problem in rows]
-        found.append(problems_frame(listed).assign(split=part.split))
-        for problem, n_rows in found[-1]["problem"].value_counts().items():
-            logger.info("%s, split %s: %s in %d rows.", part.name, part.split, problem, n_rows)
-    problems = pd.concat(found, ignore_index=True).drop_duplicates()
-    path = Path(training_args.output_dir) / outputs.DATA_PROBLEMS
-    if helpers.is_first_process():
-        outputs.write_csv(path, problems[outputs.PROBLEM_COLUMNS])
-    if options.strict_data and len(problems):
-        raise DataError(
-            f"--strict_data: the data have {len(problems)} problems, listed in {path}; mend them or leave the flag out."
-        )
 
 
 def train_model(trainer, checkpoint: str | None) -> None:
@@ -201,7 +152,7 @@ def out_of_memory(purpose: str) -> str:
     return f"the GPU's memory is full: lower {flag} or --max_length."
 
 
-def evaluate_model(options: argparse.Namespace, trainer) -> dict:
+def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict:
     """Evaluate, write figures and predictions from the first process, and return the figures.
 
     Raises:
@@ -214,49 +165,12 @@ def evaluate_model(options: argparse.Namespace, trainer) -> dict:
     except torch.OutOfMemoryError as error:
         raise DataError(out_of_memory("eval")) from error
     if trainer.is_world_process_zero():
-        directory, evaluation = Path(trainer.args.output_dir), trainer.evaluation
-        outputs.write_jsonl(directory / outputs.EVAL_PREDICTIONS, evaluation.predictions())
-        if options.save_nbest:
-            outputs.write_jsonl(directory / outputs.NBEST_PREDICTIONS, evaluation.nbest_predictions())
-        outputs.write_json(directory / outputs.EVAL_METRICS, figures | evaluation.tables())
+        directory = Path(trainer.args.output_dir)
+        evaluations.write_evaluation(directory, trainer.evaluation, figures, problems["eval"], options.save_nbest)
     return figures
 
 
-def main(argv: Sequence[str]) -> None:
-    """Parse, load, train, evaluate, save."""
-    options, training_args = parse_arguments(argv)
-    directory = Path(training_args.output_dir)
-    outputs.refuse_earlier_run(directory, options.overwrite_output_dir, training_args, options.model)
-    if options.enable_cartography:
-        refuse_earlier_recording(options, training_args)
-    path = helpers.model_path(options.model)
-    checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
-    from accelerate import PartialState
-
-    import manifests
-    from devices import peak_memory
-    from examples import load_data
-
-    data = load_data(options, training_args)
-    refuse_trained_rows(options, data)
-    trainer, settings, features = build_trainer(options, training_args, data, path)
-    if trainer.recorder is not None and checkpoint is not None:
-        trainer.recorder.resume_from(checkpoint)
-    list_problems(options, training_args, data, features)
-    if options.overwrite_output_dir and helpers.is_first_process():
-        outputs.clear_earlier_run(directory, checkpoints_too=training_args.do_train and checkpoint is None)
-    figures = work(options, trainer, checkpoint, data, settings)
-    if trainer.is_world_process_zero():
-        memory = peak_memory(training_args.device)
-        manifests.close_run(options, training_args, data, settings | {"peak_memory_gb": memory})
-        logger.info("Memory at most: %s.", ", ".join(f"{size:.2f} GB ({name})" for name, size in memory.items()))
-        if training_args.do_eval:
-            print(trainer.evaluation.headline(figures))
-        logger.info("Everything is in %s.", directory)
-    PartialState().destroy_process_group()
-
-
-def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dict, settings: dict) -> dict:
+def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dict, settings: dict, problems: dict):
     """Train and evaluate as far as asked for; the figures of the evaluation.
 
     Raises:
@@ -269,9 +183,69 @@ def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dic
             train_model(trainer, checkpoint)
         if options.enable_cartography and trainer.is_world_process_zero():
             manifests.close_recording(options, trainer, data, settings)
-        return evaluate_model(options, trainer) if trainer.args.do_eval else {}
+        return evaluate_model(options, trainer, problems) if trainer.args.do_eval else {}
     except KeyboardInterrupt as error:
-        raise KeyboardInterrupt(f"stopped by Ctrl-C; {outputs.what_is_left(trainer.args.output_dir)}.") from error
+        left = f"; {outputs.what_is_left(trainer.args.output_dir)}" if trainer.args.do_train else ""
+        raise KeyboardInterrupt(f"stopped by Ctrl-C{left}.") from error
+
+
+def begin(options: argparse.Namespace, training_args, problems: dict, *, anew: bool) -> None:
+    """Remove what training replaces, an evaluation of the earlier model included, and list the problems of its rows."""
+    directory = Path(training_args.output_dir)
+    for kind in evaluations.KINDS.values():
+        evaluations.clear(directory, kind)
+    if options.overwrite_output_dir:
+        outputs.clear_earlier_run(directory, checkpoints_too=anew)
+    outputs.write_csv(directory / outputs.DATA_PROBLEMS, problems["train"])
+
+
+def close(options: argparse.Namespace, training_args, data: dict, settings: dict, path: str) -> None:
+    """Write the manifests; `path` of the model that was loaded."""
+    import manifests
+    from devices import peak_memory
+
+    memory = peak_memory(training_args.device)
+    settings = settings | {"peak_memory_gb": memory}
+    logger.info("Memory at most: %s.", ", ".join(f"{size:.2f} GB ({name})" for name, size in memory.items()))
+    evaluated = training_args.output_dir if training_args.do_train else path
+    for purpose in data.keys() & evaluations.KINDS.keys():
+        of = evaluations.identity(evaluated, data[purpose], options.ablations)
+        kind = evaluations.KINDS[purpose]
+        manifests.close_evaluation(options, training_args, data, settings, kind, of)
+    if training_args.do_train:
+        manifests.close_run(options, training_args, data, settings)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, load, train, evaluate, save."""
+    options, training_args = parse_arguments(argv)
+    path = helpers.model_path(options.model)
+    refuse_directories(options, training_args, path)
+    directory = Path(training_args.output_dir)
+    checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
+    from accelerate import PartialState
+
+    from examples import load_data
+    from features import list_problems
+
+    data = load_data(options, training_args)
+    refusals.refuse_trained_rows(options, data)
+    if not training_args.do_train and not options.overwrite_output_dir:
+        evaluations.refuse_others(directory, path, data, options.ablations)
+    trainer, settings, features = build_trainer(options, training_args, data, path)
+    if trainer.recorder is not None and checkpoint is not None:
+        trainer.recorder.resume_from(checkpoint)
+    problems = list_problems(options, data, features)
+    refusals.refuse_problems(options, directory, problems)
+    if training_args.do_train and helpers.is_first_process():
+        begin(options, training_args, problems, anew=checkpoint is None)
+    figures = work(options, trainer, checkpoint, data, settings, problems)
+    if trainer.is_world_process_zero():
+        close(options, training_args, data, settings, path)
+        if trainer.evaluation is not None:
+            print(trainer.evaluation.headline(figures))
+        logger.info("Everything is in %s.", directory)
+    PartialState().destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -344,6 +344,16 @@ def test_predictions_are_joined_by_id(analyze, base, blank_pictures):
     assert unified["predicted_answer"].tolist() == [f"a\n{identifier}" for identifier in unified["id"]]
     assert read_csv(base / "out" / "cluster_cartography_stats.csv")["mean_f1"].tolist() == [0.25] * 4
     assert "0.250" in out
+    assert f"{path} has no eval_manifest.json beside it, so its evaluation may be unfinished" in err
+
+
+def test_the_manifest_names_the_evaluation_that_was_joined(analyze, base, blank_pictures):
+    path = predictions_of(base)
+    closing = path.parent / "eval_manifest.json"
+    outputs.write_manifest(path.parent, {"data": {"eval": {}}}, name=closing.name)
+    code, _, err = analyze(*sides(base), "--predictions", path)
+    assert (code, "may be unfinished" in err) == (0, False)
+    assert outputs.read_manifest(base / "out")["made_from"][str(closing)] == outputs.file_hash(closing)
 
 
 def test_nli(analyze, tmp_path, blank_pictures):

@@ -94,7 +94,7 @@ class Arguments:
 
 
 def test_clearing_an_earlier_run_leaves_the_users_own_files(tmp_path):
-    for name in ("manifest.json", "eval_metrics.json", "notes.txt", "checkpoint-3/trainer_state.json"):
+    for name in ("manifest.json", "data_problems.csv", "notes.txt", "checkpoint-3/trainer_state.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     with pytest.raises(UsageError, match="finished run"):

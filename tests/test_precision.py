@@ -97,18 +97,18 @@ def test_a_recording_does_not_mix_precisions(command, still_model, tmp_path):
     [
         ("cuda", [], ["--dataloader_num_workers", "2"]),
         ("cuda", ["--dataloader_num_workers", "0"], []),
+        ("cuda", ["--dataloader-num-workers=0"], []),
         ("cuda", ["--bf16"], ["--dataloader_num_workers", "2"]),
         ("cpu", [], ["--use_cpu"]),
     ],
 )
-def test_batches_are_loaded_beside_a_gpus_work(monkeypatch, kind, rest, expected):
+def test_batches_are_loaded_beside_a_gpus_work(kind, rest, expected):
     import arguments
 
     flags = {name: False for name in ("fp16", "bf16_full_eval", "fp16_full_eval")}
     parsed = types.SimpleNamespace(device=torch.device(kind), do_train=True, **flags)
-    monkeypatch.setattr(arguments, "parse_training_arguments", lambda words: parsed)
     options = types.SimpleNamespace(precision=None if "--bf16" in rest else "float32")
-    assert arguments.device_words(options, rest) == expected
+    assert arguments.device_words(options, parsed, arguments.given_flags(rest)) == expected
 
 
 def test_micro_batches_without_training_are_refused(command, still_model):

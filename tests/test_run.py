@@ -32,12 +32,13 @@ def test_a_run_leaves_what_the_contract_says(trained):
     assert {
         "config.json", "model.safetensors", "tokenizer.json", "eval_metrics.json", "eval_predictions.jsonl",
         "nbest_predictions.jsonl", "data_problems.csv", "manifest.json", "trainer_state.json",
+        "eval_data_problems.csv", "eval_manifest.json",
     } <= names  # fmt: skip
     assert len(list(trained.glob("checkpoint-*/model.safetensors"))) == 1
-    newest = max(trained.iterdir(), key=lambda path: path.stat().st_mtime_ns)
-    assert newest.name == "manifest.json"
+    by_age = sorted(trained.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert [path.name for path in by_age[-3:]] == ["eval_data_problems.csv", "eval_manifest.json", "manifest.json"]
     manifest = json.loads((trained / "manifest.json").read_text())
-    assert manifest["contract_version"] == 1
+    assert manifest["contract_version"] == 2
     assert manifest["seed"] == 42
     assert manifest["data"]["train"]["n_rows"] == 40
     assert manifest["data"]["eval"] | {"ids_sha256": ""} == {
@@ -115,9 +116,11 @@ def test_evaluating_the_saved_model_gives_the_same_figures(trained, command, tmp
     for name in ("eval_exact_match", "eval_f1", "eval_loss", "eval_NoAns_total"):
         assert first[name] == pytest.approx(second[name], abs=1e-6)
     assert f"exact match {first['eval_exact_match']:.2f}" in out
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest = json.loads((tmp_path / "eval_manifest.json").read_text())
     assert list(manifest["made_from"]) == [str(trained / "manifest.json")]
-    assert not (tmp_path / "model.safetensors").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "eval_metrics.json", "eval_predictions.jsonl", "eval_data_problems.csv", "eval_manifest.json",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("task", ["qa", "nli"])

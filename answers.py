@@ -1,42 +1,90 @@
-"""A row's answers, in whatever shape its cell has them."""
+"""A row's answers, in whatever shape its cell has them.
 
-import ast
-import json
+A cell may hold an answer as it is, or a literal of answers. Its own text is the answer if it stands in the context;
+only what does not is tried as a literal.
+"""
+
 import re
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from cells import clean, is_empty, is_missing, is_scalar, shorten
+from literals import parse_literal
+from places import occurrences, stands_alone, tolerant_occurrences
 
 MISSING_START = -1
+LEFT_OUT = "left out"
+MAY_BE_LITERAL = re.compile(r"""\s*(?:[\[{("']|[\w.]+\()""")
+EMPTY_LITERAL = re.compile(r"\s*(?:\[\s*\]|\{\s*\}|\(\s*\))\s*")
+# A literal of texts or of dicts, whole or broken off: nobody writes an answer like that.
+IS_LITERAL = re.compile(r"""\s*(?:\[?\s*\{\s*['"]|\[\s*['"]|(?:np\.|numpy\.)?array\()""")
+NULL_WORDS = ("None", "null")
+MARKS = ("true", "1", "1.0")  # of a question that has no answer
+UNREADABLE = "answers cannot be read"
+NOT_YET_ANSWERED = "no answer, yet not marked impossible"
 
 
 class UnreadableAnswers(ValueError):
     """The answers of one row are in no shape that we know."""
 
 
-def read_all_answers(cells: list) -> tuple[list[dict], dict[int, str]]:
-    """All rows' answers in the canonical shape, and row → reason for those that cannot be read (left empty)."""
-    answers, unreadable = [], {}
-    for row, cell in enumerate(cells):
+def read_all_answers(cells: list, contexts: Sequence[str]) -> tuple[list[dict], list[tuple]]:
+    """All rows' answers in the canonical shape, and what is to be listed as (row, problem, action, before).
+
+    Answers that cannot be read are left empty and their rows listed as left out. "None" and "null" are answers if
+    they stand in the contexts of all rows that have them; else they say that there is none, and those rows are listed
+    whose context has them.
+    """
+    answers, listed = [], []
+    words, in_doubt = _words_that_answer(cells, contexts)
+    for row, (cell, context) in enumerate(zip(cells, contexts, strict=True)):
         try:
-            answers.append(read_answers(cell))
+            answers.append(read_answers(cell, context, words))
         except UnreadableAnswers as problem:
-            answers.append({"text": [], "answer_start": []})
-            unreadable[row] = str(problem)
-    return answers, unreadable
+            answers.append(_no_answers())
+            listed.append((row, str(problem), LEFT_OUT, shorten(cell)))
+    listed += [(row, "answer reads None or null", "taken as no answer", shorten(cells[row])) for row in in_doubt]
+    return answers, listed
 
 
-def read_answers(cell) -> dict:
+def _no_answers() -> dict:
+    return {"text": [], "answer_start": []}
+
+
+def _words_that_answer(cells: list, contexts: Sequence[str]) -> tuple[set[str], list[int]]:
+    """Which of NULL_WORDS are answers, and the rows whose context has one that is not."""
+    words, in_doubt = set(), []
+    for word in NULL_WORDS:
+        rows = [row for row, cell in enumerate(cells) if isinstance(cell, str) and cell.strip() == word]
+        places = {row: occurrences(contexts[row], word) for row in rows}
+        spans = {row: [(place, place + len(word)) for place in starts] for row, starts in places.items()}
+        standing = [row for row in rows if any(stands_alone(contexts[row], *span) for span in spans[row])]
+        if rows and standing == rows:
+            words.add(word)
+        else:
+            in_doubt += standing
+    return words, in_doubt
+
+
+def read_answers(cell, context: str = "", words: Collection[str] = ()) -> dict:
     """One row's answers as {"text": [str], "answer_start": [int]}, with "answer_end" where it is stated.
 
     Takes {text: [...], answer_start: [...]}, a list of dicts, a single dict, scalars in place of lists, a list of
-    texts, each also as JSON or as a Python literal in a string (numpy's `array(...)` included), and None.
-    A missing start or end becomes −1. Raises UnreadableAnswers.
+    texts, each also as a literal in a string (see literals), and None. A string that stands in the context, and one
+    that is no literal, is the answer itself. A missing start or end becomes −1. `words`: those of NULL_WORDS that are
+    answers. Raises UnreadableAnswers.
     """
-    value = _parsed(cell) if isinstance(cell, str) else cell
+    value = cell
+    if isinstance(cell, str):
+        is_null = cell.strip() in NULL_WORDS and cell.strip() not in words
+        value = None if is_null or not cell.strip() else _meant(cell, context)
+    value = {str(key).lower(): field for key, field in value.items()} if isinstance(value, dict) else value
+    if isinstance(value, dict) and isinstance(value.get("text"), str) and not _is_placed(value, context):
+        text = _meant(value["text"], context)
+        value = text if _holds_dicts(text) else value | {"text": text}
     if is_missing(value):
-        return {"text": [], "answer_start": []}
+        return _no_answers()
     parts = [_answer_part(part) for part in _as_list(value)]
     answers = {key: [item for part in parts for item in part[key]] for key in ("text", "answer_start")}
     if any("answer_end" in part for part in parts):
@@ -45,32 +93,45 @@ def read_answers(cell) -> dict:
     return answers
 
 
-def _parsed(cell: str):
-    """What the text of a cell stands for: lists and dicts as JSON or Python write them, or one answer as it is."""
-    if cell.strip() in ("", "None", "null"):
-        return None
-    if cell.strip()[0] not in '[{("' and not cell.strip().startswith("array("):
+def _is_placed(answer: dict, context: str) -> bool:
+    """Whether the one text of a dict stands at the one start that the dict states."""
+    start = answer.get("answer_start")
+    return str(start).isdigit() and context.startswith(answer["text"], int(start))
+
+
+def _holds_dicts(value) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(part, dict) for part in value))
+
+
+def _meant(cell: str, context: str):
+    """What the text of a cell means: itself, or the answers that it is a literal of. Raises UnreadableAnswers."""
+    if not MAY_BE_LITERAL.match(cell):
+        return cell
+    if EMPTY_LITERAL.fullmatch(cell):
+        return []
+    if cell.strip() in context:
         return cell
     try:
-        return json.loads(cell)
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return ast.literal_eval(_NumpyLiterals().visit(ast.parse(cell.strip(), mode="eval")))
-    except (ValueError, SyntaxError, TypeError, RecursionError) as problem:
-        raise UnreadableAnswers("answers cannot be read") from problem
+        value = parse_literal(cell)
+    except ValueError:
+        value = None
+    if isinstance(value, (dict, list, tuple)) and (IS_LITERAL.match(cell) or all(map(is_missing, value))):
+        return value
+    if tolerant_occurrences(context, cell):
+        return cell
+    if value is not None and _stand_in(context, value, cell):
+        return value
+    if IS_LITERAL.match(cell):
+        raise UnreadableAnswers(UNREADABLE)
+    return cell
 
 
-class _NumpyLiterals(ast.NodeTransformer):
-    """`array([...], dtype=object)` and `nan`, as numpy and pandas write them into CSV cells, as plain literals."""
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        self.generic_visit(node)
-        is_array = isinstance(node.func, ast.Name) and node.func.id == "array" and node.args
-        return node.args[0] if is_array else node
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Constant(None) if node.id == "nan" else node
+def _stand_in(context: str, value, cell: str) -> bool:
+    """Whether a literal of texts and numbers says what stands in the context; no literal is a value in parentheses."""
+    parts = _as_list(value)
+    in_parentheses = cell.lstrip().startswith("(") and not isinstance(value, tuple)
+    plain = all(isinstance(part, (str, int, float)) and not isinstance(part, bool) for part in parts)
+    return plain and not in_parentheses and all(tolerant_occurrences(context, str(part)) for part in parts)
 
 
 def _as_list(value) -> list:
@@ -84,17 +145,17 @@ def _answer_part(part) -> dict:
     if part is None or is_scalar(part):
         part = {"text": part}
     if not isinstance(part, dict):
-        raise UnreadableAnswers("answers cannot be read")
+        raise UnreadableAnswers(UNREADABLE)
     fields = {str(key).lower(): value for key, value in part.items()}
     if fields and "text" not in fields:
-        raise UnreadableAnswers("answers cannot be read")
+        raise UnreadableAnswers(UNREADABLE)
     stated = {
-        key: _as_list(fields[key])
+        key: _as_list(fields[key] if key == "text" else _offsets(fields[key]))
         for key in ("text", "answer_start", "answer_end")
         if key in fields and not is_missing(fields[key])
     }
     if not stated.get("text") and not stated.get("answer_start"):
-        return {"text": [], "answer_start": []}
+        return _no_answers()
     texts = [_answer_text(value) for value in stated.get("text", [None])]
     answers = {"text": texts, "answer_start": [MISSING_START] * len(texts)}
     answers |= {key: [_offset(value) for value in values] for key, values in stated.items() if key != "text"}
@@ -105,30 +166,51 @@ def _answer_part(part) -> dict:
 
 def _answer_text(value) -> str:
     if not is_scalar(value):
-        raise UnreadableAnswers("answers cannot be read")
+        raise UnreadableAnswers(UNREADABLE)
     return "" if is_missing(value) else clean(str(value))
+
+
+def _offsets(value):
+    """Places in the context, out of the text of a cell if they are a literal in it."""
+    if not isinstance(value, str) or not MAY_BE_LITERAL.match(value):
+        return value
+    try:
+        return parse_literal(value)
+    except ValueError as problem:
+        raise UnreadableAnswers(UNREADABLE) from problem
 
 
 def _offset(value) -> int:
     """A place in the context, in characters; −1 where none is stated."""
     if is_empty(value):
         return MISSING_START
-    if isinstance(value, str) and re.fullmatch(r"\s*-?\d{1,18}\s*", value):
-        return int(value)
+    if isinstance(value, str) and (number := re.fullmatch(r"\s*(-?\d{1,18})(?:\.0*)?\s*", value)):
+        return int(number[1])
     if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value == value // 1:
         return int(value)
-    raise UnreadableAnswers("answers cannot be read")
+    raise UnreadableAnswers(UNREADABLE)
 
 
-def without_impossible(raw, columns, answers: list[dict], ids: list[str], problems: list) -> list[dict]:
-    """Drop, and list, the answers of questions that SQuAD 2.0's `is_impossible` marks as having none."""
-    if "is_impossible" not in columns:
-        return answers
-    kept = []
-    for row, flag in enumerate(raw[columns["is_impossible"]]):
-        contradicts = str(flag).lower() in ("true", "1", "1.0") and answers[row]["text"]
-        if contradicts:
-            before = shorten(answers[row]["text"])
-            problems.append((ids[row], "impossible question with answers", "answers dropped", before, ""))
-        kept.append({"text": [], "answer_start": []} if contradicts else answers[row])
-    return kept
+def has_marks(flags: list | None) -> bool:
+    """Whether any row says in `is_impossible` that it has no answer, or that it has one."""
+    return flags is not None and not all(map(is_empty, flags))
+
+
+def settle_impossible(answers: list[dict], cells: list, flags: list | None) -> tuple[list[dict], list[tuple]]:
+    """The answers without those of impossible questions, and what is to be listed as (row, problem, action, before).
+
+    `flags` are SQuAD 2.0's `is_impossible`, None where the data have none. A row without any answer is left out, as
+    one that nobody has answered yet, if it is not marked impossible where others are marked one way or the other, or
+    if it lacks the field of answers that others have.
+    """
+    marked = [str(flag).strip().lower() in MARKS for flag in flags or [None] * len(answers)]
+    flagged, missing = has_marks(flags), [is_missing(cell) for cell in cells]
+    settled, listed = list(answers), []
+    for row, answer in enumerate(answers):
+        if marked[row] and answer["text"]:
+            settled[row] = _no_answers()
+            listed.append((row, "impossible question with answers", "answers dropped", shorten(answer["text"])))
+        is_open = flagged or (missing[row] and not all(missing))
+        if is_open and not marked[row] and not any(map(str.strip, answer["text"])):
+            listed.append((row, NOT_YET_ANSWERED, LEFT_OUT, ""))
+    return settled, listed

@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from answers import MISSING_START
+from answers import LEFT_OUT, MISSING_START
 from offsets import CHARACTERS_FROM_0, Convention, recognise
 from places import TOLERANT, Place, find_answer
 from records import problems_frame
 
 logger = logging.getLogger(__name__)
 
-LEFT_OUT = "left out"
 NOT_TRAINED = "left out of training"
 WRITTEN_OTHERWISE = "answer differs in blanks, hyphens, case or Unicode form"
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import errors
-from answers import read_all_answers, without_impossible
+from answers import LEFT_OUT, has_marks, read_all_answers, settle_impossible
 from cells import LONE_SURROGATE, clean, is_empty, is_missing, is_scalar, shorten
 from columns import ANSWER_TEXTS, ID_NAMES, by_lower_name, nli_columns, require
 
@@ -44,28 +44,32 @@ def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFr
     problems = []
     contexts = _texts(raw[columns["context"]], "context", where)
     questions = _texts(raw[columns["question"]], "question", where)
-    cells, answer_columns = _answer_cells(raw, columns, where)
-    answers, unreadable = read_all_answers(cells)
-    ids = _assign_ids(
-        raw,
-        columns,
-        [(q, c, a["text"], a["answer_start"]) for q, c, a in zip(questions, contexts, answers, strict=True)],
-        problems,
-        where,
-    )
-    for row, reason in unreadable.items():
-        problems.append((ids[row], reason, "left out", shorten(cells[row]), ""))
-    if raw.shape[0] and len(unreadable) == len(raw):
-        row, reason = next(iter(unreadable.items()))
-        raise errors.DataError(f"{where}: no row can be used; {reason}, such as {shorten(cells[row])!r}.")
-    answers = without_impossible(raw, columns, answers, ids, problems)
+    cells, answer_columns = _answer_cells(raw, columns, contexts, where)
+    answers, listed = read_all_answers(cells, contexts)
+    unreadable = [entry for entry in listed if entry[2] == LEFT_OUT]
+    if len(raw) and len(unreadable) == len(raw):
+        _, reason, _, before = unreadable[0]
+        raise errors.DataError(f"{where}: no row can be used; {reason}, such as {before!r}.")
+    contents = [(q, c, a["text"], a["answer_start"]) for q, c, a in zip(questions, contexts, answers, strict=True)]
+    ids = _assign_ids(raw, columns, contents, problems, where)
+    flags = list(raw[columns["is_impossible"]]) if "is_impossible" in columns else None
+    answers, listed_too = settle_impossible(answers, cells, flags)
+    left_out = {row for row, _, action, _ in listed + listed_too if action == LEFT_OUT}
+    listed += [entry for entry in listed_too if entry[0] not in {row for row, *_ in unreadable}]
+    problems += [(ids[row], problem, action, before, "") for row, problem, action, before in listed]
+    if not has_marks(flags) and (n_empty := sum(not answers[row]["text"] for row in set(range(len(raw))) - left_out)):
+        logger.info(
+            "%s: %d rows have no answers; without marks in a column is_impossible they count as unanswerable.",
+            where,
+            n_empty,
+        )
     _list_replaced_characters(raw, columns, ("context", "question"), ids, problems)
     frame = pd.DataFrame({"id": ids, "context": contexts, "question": questions}, dtype=object)
     frame["answers"] = pd.Series(answers, dtype=object)
     frame["usable_for_training"] = True
     taken = {columns[name] for name in ("id", "context", "question", *answer_columns) if name in columns}
     frame = pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1)
-    kept = [row for row in range(len(frame)) if row not in unreadable]
+    kept = [row for row in range(len(frame)) if row not in left_out]
     return frame.iloc[kept].reset_index(drop=True), problems_frame(problems)
 
 
@@ -131,10 +135,12 @@ def _list_replaced_characters(raw, columns, names: Sequence[str], ids: list[str]
                 problems.append((ids[row], "half a character", f"replaced by U+FFFD in {name}", "", ""))
 
 
-def _answer_cells(raw: pd.DataFrame, columns: dict[str, str], where: str) -> tuple[list, tuple[str, ...]]:
+def _answer_cells(
+    raw: pd.DataFrame, columns: dict[str, str], contexts: list[str], where: str
+) -> tuple[list, tuple[str, ...]]:
     """One value of answers a row, and the (lower-case) columns that it came from."""
     if "answers" in columns:
-        return _answers_with_starts(raw, columns)
+        return _answers_with_starts(raw, columns, contexts)
     text = next((name for name in ANSWER_TEXTS if name in columns), None)
     if text is None:
         require(columns, ("context", "question", "answers"), where)
@@ -144,30 +150,34 @@ def _answer_cells(raw: pd.DataFrame, columns: dict[str, str], where: str) -> tup
     return [_flat_answer(dict(zip(flat, cell, strict=True))) for cell in values], tuple(flat.values())
 
 
-def _answers_with_starts(raw: pd.DataFrame, columns: dict[str, str]) -> tuple[list, tuple[str, ...]]:
+def _answers_with_starts(
+    raw: pd.DataFrame, columns: dict[str, str], contexts: list[str]
+) -> tuple[list, tuple[str, ...]]:
     """The cells of `answers`: bare texts together with the starts and ends that stand in columns of their own."""
     cells = list(raw[columns["answers"]])
     beside = [name for name in ("answer_start", "answer_end") if name in columns]
-    if "answer_start" not in beside or not all(map(_is_bare, cells)):
+    bare = [_is_bare(cell, context) for cell, context in zip(cells, contexts, strict=True)]
+    if "answer_start" not in beside or not any(bare):
         return cells, ("answers",)
     values = zip(cells, *(raw[columns[name]] for name in beside), strict=True)
-    return [_flat_answer(dict(zip(("text", *beside), cell, strict=True))) for cell in values], ("answers", *beside)
+    stated = [dict(zip(("text", *beside), cell, strict=True)) for cell in values]
+    cells = [_flat_answer(cell) if is_bare else cell["text"] for cell, is_bare in zip(stated, bare, strict=True)]
+    return cells, ("answers", *beside)
 
 
-def _is_bare(cell) -> bool:
+def _is_bare(cell, context: str) -> bool:
     """Whether a cell of answers is one text or a list of texts, rather than answers that have starts of their own."""
     if isinstance(cell, (list, np.ndarray)):
         return all(map(is_scalar, cell))
-    return is_scalar(cell) and not str(cell).lstrip().startswith(("{", "["))
+    return is_scalar(cell) and (not str(cell).lstrip().startswith(("{", "[")) or str(cell).strip() in context)
 
 
 def _flat_answer(cell: dict):
-    """The answer that a row's flat columns state, None if they state none; a whole answer object as it is."""
-    if not is_scalar(cell["text"]):
-        return cell if "answer_start" in cell else cell["text"]
-    if is_empty(cell["text"]) and is_empty(cell.get("answer_start")):
-        return None
-    return cell
+    """The answer that a row's flat columns state: without a start the text alone, a whole answer object as it is."""
+    beside = [value for key, value in cell.items() if key != "text"]
+    if is_scalar(cell["text"]):
+        return cell["text"] if all(map(is_empty, beside)) else cell
+    return cell if "answer_start" in cell else cell["text"]
 
 
 def _assign_ids(raw, columns, contents: list[tuple], problems: list, where: str) -> list[str]:

@@ -98,8 +98,11 @@ def test_no_answers_are_no_problem(answers):
         ({"text": ["a"], "answer_start": ["six"]}, "answers cannot be read"),
         ({"text": [{"a": 1}], "answer_start": [1]}, "answers cannot be read"),
         ({"answer": ["a"]}, "answers cannot be read"),
-        ("[__import__('os').getcwd()]", "answers cannot be read"),
         ("{'text': ['a'", "answers cannot be read"),
+        ('["aspirin", ', "answers cannot be read"),
+        ("array(['aspirin'", "answers cannot be read"),
+        ("{'texts': ['aspirin']}", "answers cannot be read"),
+        ({"text": ["a"], "answer_start": "[six]"}, "answers cannot be read"),
         ({"text": ["a"], "answer_start": ["9" * 30]}, "answers cannot be read"),
     ],
 )
@@ -122,7 +125,16 @@ def test_unreadable_answers_are_listed_and_the_row_left_out(answers, problem):
         (20, "20"),
         ("20", "20"),
         ("1e5 units", "1e5 units"),
-        ('"quoted"', "quoted"),
+        ('"quoted"', '"quoted"'),
+        ('"Daily"', "Daily"),
+        ("(1)", "(1)"),
+        ("[1]", "[1]"),
+        ("[__import__('os').getcwd()]", "[__import__('os').getcwd()]"),
+        ("[**2101-3-4**]", "[**2101-3-4**]"),
+        ("{pending}", "{pending}"),
+        ("{5}", "{5}"),
+        ("[True]", "[True]"),
+        ('"unfinished', '"unfinished'),
         ("a, b", "a, b"),
     ],
 )
@@ -144,7 +156,7 @@ def test_flat_columns_of_csv(text_column):
 
 
 def test_a_single_answer_column_may_hold_texts_or_whole_answers():
-    texts = raw_frame(*[{"context": CONTEXT, "question": "?", "answer": text} for text in ("[1] aspirin", "", None)])
+    texts = raw_frame(*[{"context": CONTEXT, "question": "?", "answer": text} for text in ("[1] aspirin", "", " ")])
     frame, _ = records.canonical_qa(texts, "x")
     assert [answers["text"] for answers in frame["answers"]] == [["[1] aspirin"], [], []]
     whole = raw_frame({"context": CONTEXT, "question": "?", "answer": {"text": "aspirin", "answer_start": 6}})
@@ -205,6 +217,53 @@ def test_impossible_questions_lose_their_answers():
     assert list(frame["is_impossible"]) == flags
 
 
+OPEN = ["no answer, yet not marked impossible", "left out", "", ""]
+
+
+@pytest.mark.parametrize("nothing", [None, [], "[]", "", {"text": [], "answer_start": []}, {"text": [" "]}])
+@pytest.mark.parametrize("flag", [False, "false", 0, None, ""])
+def test_a_question_without_answers_that_is_not_marked_is_left_out_and_listed(nothing, flag, caplog):
+    rows = [
+        qa_row(nothing, id="open", is_impossible=flag),
+        qa_row(nothing, id="impossible", is_impossible=True),
+        qa_row(ONE, id="answered", is_impossible=False),
+    ]
+    with caplog.at_level("INFO"):
+        frame, problems = records.canonical_qa(raw_frame(*rows), "x")
+    assert list(frame["id"]) == ["impossible", "answered"]
+    assert ["open", *OPEN] in problems.values.tolist()
+    assert "unanswerable" not in caplog.text
+
+
+def test_where_no_column_marks_them_empty_answers_mean_unanswerable_and_that_is_said(caplog):
+    rows = [qa_row([], id="1"), qa_row({"text": [], "answer_start": []}, id="2"), qa_row(ONE, id="3")]
+    for marks in ({}, {"is_impossible": None}):
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            frame, problems = records.canonical_qa(raw_frame(*(row | marks for row in rows)), "my file")
+        assert (len(frame), len(problems)) == (3, 0)
+        assert caplog.messages == [
+            "my file: 2 rows have no answers; without marks in a column is_impossible they count as unanswerable."
+        ]
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        records.canonical_qa(raw_frame(rows[2]), "my file")
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("name", ["answers", "answer"])
+def test_a_row_that_lacks_the_answers_that_others_have_is_left_out_and_listed(name):
+    def row(example, **answers):
+        return {"id": example, "context": CONTEXT, "question": "?"} | answers
+
+    rows = [row("open"), row("empty", **{name: []}), row("answered", **{name: "aspirin"})]
+    frame, problems = records.canonical_qa(raw_frame(*rows), "x")
+    assert list(frame["id"]) == ["empty", "answered"]
+    assert problems.values.tolist() == [["open", *OPEN]]
+    nobody, problems = records.canonical_qa(raw_frame(row("a", **{name: None}), row("b", **{name: None})), "x")
+    assert (len(nobody), len(problems)) == (2, 0)
+
+
 def test_own_ids_are_kept_as_text():
     own = ["0012", "null", "NA", 7, 8.0, np.int64(9), "é ", 2**60 + 1, "1.0"]
     frame, problems = records.canonical_qa(raw_frame(*(qa_row(ONE, ID=name) for name in own)), "x")
@@ -213,7 +272,7 @@ def test_own_ids_are_kept_as_text():
 
 
 def test_rows_without_ids_get_the_hash_of_their_content():
-    raw = raw_frame(qa_row(ONE), qa_row(TWO), qa_row(ONE), qa_row(ONE), qa_row(None))
+    raw = raw_frame(qa_row(ONE), qa_row(TWO), qa_row(ONE), qa_row(ONE), qa_row([]))
     frame, problems = records.canonical_qa(raw, "x")
     first = content_id("What?", CONTEXT, ["aspirin"], [6])
     second = content_id("What?", CONTEXT, ["aspirin", "daily"], [6, 14])
@@ -265,7 +324,7 @@ def test_an_own_id_that_equals_a_hash_stays_and_the_hash_steps_aside():
 
 def test_ids_come_before_rows_are_left_out():
     bad = qa_row({"text": ["a"], "answer_start": []})
-    raw = raw_frame(bad, qa_row(None), qa_row(ONE))
+    raw = raw_frame(bad, qa_row([]), qa_row(ONE))
     frame, problems = records.canonical_qa(raw, "x")
     empty = content_id("What?", CONTEXT, [], [])
     assert (list(problems["id"]), frame["id"][0]) == ([empty], f"{empty}-1")
@@ -297,7 +356,7 @@ ids = st.one_of(st.none(), st.sampled_from(["a", "b", "", "0012", "null"]), st.i
 @given(st.lists(st.tuples(ids, st.sampled_from("xy"), st.sampled_from([None, "a", "b"])), min_size=1))
 @settings(deadline=None)
 def test_final_ids_are_unique_and_own_unique_ids_survive(rows):
-    raw = raw_frame(*({"id": i, "context": c, "question": "?", "answers": a and [a]} for i, c, a in rows))
+    raw = raw_frame(*({"id": i, "context": c, "question": "?", "answers": [a] if a else []} for i, c, a in rows))
     frame, problems = records.canonical_qa(raw, "x")
     assert frame["id"].is_unique
     assert len(frame) == len(rows)

@@ -88,6 +88,10 @@ def add_data_options(add) -> None:
     rows = "on this many rows, drawn with --seed (default: all)"
     add("--max_train_samples", metavar="N", type=helpers.positive, help=f"train {rows}")
     add("--max_eval_samples", metavar="N", type=helpers.positive, help=f"evaluate {rows}")
+    text = "evaluate a model of other labels: which of its labels count as which of the data's, as in "
+    text += "non-entailment=neutral,contradiction (nli; default: by name, and neutral and contradiction as "
+    text += "non-entailment where the data have that)"
+    add("--label_map", metavar="LABEL=MODEL_LABEL,...", nargs="+", action=helpers.PairsAction, help=text)
     text = "stop when the data have any problem instead of mending or leaving out rows"
     add("--strict_data", action="store_true", help=text)
 
@@ -222,6 +226,8 @@ def check_options(options: argparse.Namespace, training_args) -> None:
         (training_args.do_predict, "--do_predict is not offered: pass --do_eval with --eval_dataset instead."),
         (options.task == "nli" and given, f"--{min(given, default='')} is for --task qa: leave it out."),
         (options.eval_dataset and not evaluates, "--eval_dataset needs --do_eval: add it."),
+        (options.task == "qa" and options.label_map, "--label_map is for --task nli: leave it out."),
+        (options.label_map and not evaluates, "--label_map acts in evaluation, never in training: add --do_eval."),
         (options.eval_split and not evaluates, "--eval_split needs --do_eval: add it."),
         (options.max_eval_samples and not evaluates, "--max_eval_samples needs --do_eval: add it."),
         (searches and not evaluates, f"--{min(searches, default='')} needs --do_eval: add it."),

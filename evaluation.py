@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from errors import DataError
+from label_names import MergedLabels
 from metrics import best_null_threshold, bootstrap_interval, classification_summary, squad_scores, squad_summary
 from spans import SpanCollector, search_spans, span_logits
 from windows import factorize
@@ -199,11 +200,19 @@ class QaEvaluation:
 
 
 class NliEvaluation:
-    """Natural language inference: label probabilities of every row, accuracy, precision and recall."""
+    """Natural language inference: label probabilities of every row, accuracy, precision and recall.
 
-    def __init__(self, frame, label_names: tuple[str, ...], *, seed: int):
-        """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits."""
-        self.frame, self.label_names, self.seed = frame, label_names, seed
+    The prediction is the most probable label of the model; `merged` labels count as the data's afterwards.
+    """
+
+    def __init__(self, frame, label_names: tuple[str, ...], *, seed: int, merged: MergedLabels | None = None):
+        """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits.
+
+        Where the model's labels are others, `merged` says how they count as the data's.
+        """
+        self.frame, self.label_names, self.seed, self.merged = frame, label_names, seed, merged
+        self.model_names = merged.names if merged else label_names
+        self.places = np.array(merged.places) if merged else np.arange(len(label_names))
         self.gold = frame["label"].to_numpy(dtype=np.int64)
 
     def selectable(self) -> set[str]:
@@ -214,13 +223,21 @@ class NliEvaluation:
 
     def start(self) -> None:
         """Forget the last pass."""
-        self.probs = np.zeros((len(self.frame), len(self.label_names)))
+        self.probs = np.zeros((len(self.frame), len(self.model_names)))
         self.losses = np.zeros(len(self.frame))
         self.seen = np.zeros(len(self.frame), dtype=bool)
 
     def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """On the device: row, loss and label probabilities of every row of the batch."""
-        return inputs["row"], losses, torch.softmax(outputs["logits"].float(), dim=-1)
+        logits = outputs["logits"].float()
+        if self.merged:
+            losses = self._merged_losses(logits, inputs["labels"])
+        return inputs["row"], losses, torch.softmax(logits, dim=-1)
+
+    def _merged_losses(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Minus the log (nats) of the probability of all the model's labels that count as the gold one; [batch]."""
+        counts = torch.as_tensor(self.places, device=logits.device) == labels[:, None]
+        return -torch.log_softmax(logits, dim=-1).masked_fill(~counts, -torch.inf).logsumexp(dim=-1)
 
     def add(self, rows: np.ndarray, losses: np.ndarray, probs: np.ndarray) -> None:
         """Take what `reduce` gave, gathered from all processes, as arrays."""
@@ -231,7 +248,7 @@ class NliEvaluation:
         if not self.seen.all():
             raise RuntimeError(f"{np.sum(~self.seen)} of {len(self.seen)} rows were not evaluated")
         refuse_nan(self.probs)
-        self.predicted = self.probs.argmax(axis=1)
+        self.predicted = self.places[self.probs.argmax(axis=1)]
         self.summary = classification_summary(self.predicted, self.gold, self.label_names)
         figures = {"accuracy": self.summary["accuracy"], "majority_share": self.summary["majority_share"]}
         groups = factorize(self.frame["premise"])[0]
@@ -246,12 +263,14 @@ class NliEvaluation:
             yield fields | {
                 "label_name": self.label_names[self.gold[row]],
                 "predicted_label": self.label_names[self.predicted[row]],
-                "predicted_scores": dict(zip(self.label_names, self.probs[row].tolist(), strict=True)),
+                "predicted_scores": dict(zip(self.model_names, self.probs[row].tolist(), strict=True)),
             }
 
     def tables(self) -> dict:
         """What belongs into eval_metrics.json beside the figures."""
         summary = {key: self.summary[key] for key in ("per_class", "confusion_matrix")}
+        if self.merged:
+            summary["label_map"] = self.merged.by_name(self.label_names)
         return {"intervals": "95% bootstrap over premises", "label_names": self.label_names, **summary}
 
     def headline(self, figures: dict[str, float]) -> str:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from data_checks import check_nli, check_qa, n_repeats, summary_table
 from errors import DataError, UsageError
+from label_names import MergedLabels
 from outputs import ids_hash, texts_hash
-from records import NLI_ORDER, canonical_nli, canonical_qa
+from records import canonical_nli, canonical_qa
 from sources import open_source
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ DEFAULT_HELD_OUT = 0.1
 class Examples:
     """The checked examples of one split: a canonical frame and how it came about.
 
-    `has_unanswerable` speaks of the whole split, whatever is held out or drawn later.
+    `has_unanswerable` speaks of the whole split, whatever is held out or drawn later. `merged`: how labels of a
+    model count as those of the data, None where they are the same.
     """
 
     frame: pd.DataFrame
@@ -35,6 +37,7 @@ class Examples:
     label_names: tuple[str, ...] = ()
     held_out: float | None = None
     has_unanswerable: bool = False
+    merged: MergedLabels | None = None
 
     def replaced(self, frame: pd.DataFrame, **changes) -> "Examples":
         """The same examples with some of the rows (and other fields changed)."""
@@ -234,56 +237,3 @@ def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -
     whole = data.get("train") or load_examples(source, options.train_split, options.task)
     rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)
     return {"train": rest, "eval": held_out} if "train" in data else {"eval": held_out}
-
-
-def trained_label_names(config) -> tuple[str, ...] | None:
-    """The label names that a fine-tuned classifier carries, None where they are generic (LABEL_0, …)."""
-    names = tuple(config.id2label[i] for i in sorted(config.id2label))
-    return None if all(name.upper().startswith("LABEL_") for name in names) else names
-
-
-def align_labels(examples: Examples, target: tuple[str, ...]) -> Examples:
-    """Renumber NLI labels from the data's order of names to `target`'s, matched by name without regard to case.
-
-    Labels that are bare numbers carry no names. They are read as entailment, neutral, contradiction, the usual order,
-    where `target` is in that order, and refused otherwise.
-
-    Raises:
-        DataError: the names differ, or bare numbers meet another order of names.
-    """
-    names = [name.lower() for name in examples.label_names]
-    wanted = [name.lower() for name in target]
-    if names == wanted:
-        return examples
-    where = f"{examples.name}, split {examples.split}, has the labels {', '.join(examples.label_names)}"
-    if names == [str(number) for number in range(len(names))] and tuple(wanted) == NLI_ORDER:
-        logger.warning("%s; they are read as %s.", where, ", ".join(target))
-        return dataclasses.replace(examples, label_names=target)
-    if not set(names) <= set(wanted):
-        raise DataError(f"{where}, but {', '.join(target)} are expected: write those names into the data.")
-    number = [wanted.index(name) for name in names]
-    frame = examples.frame.assign(label=[number[label] for label in examples.frame["label"]])
-    return dataclasses.replace(examples, frame=frame, label_names=target)
-
-
-def fit_labels(config, data: dict[str, Examples]) -> dict[str, Examples]:
-    """`data` with its NLI labels in the order of the model's logits; a new head is sized to the training data.
-
-    A fine-tuned model keeps its own order of labels where it has the same names as the data; `config` gets the names
-    when there is something to train. A model without names of its own is taken to have the data's order.
-
-    Raises:
-        DataError: the labels of the data and of the model do not match.
-    """
-    names = trained_label_names(config)
-    data_names = next(iter(data.values())).label_names
-    if "train" in data and (names is None or {name.lower() for name in names} != {name.lower() for name in data_names}):
-        names = data_names
-        config.num_labels = len(names)
-        config.id2label, config.label2id = dict(enumerate(names)), {name: number for number, name in enumerate(names)}
-    if names is None and len(data_names) > config.num_labels:
-        raise DataError(f"the data have {len(data_names)} labels, but --model tells only {config.num_labels} apart.")
-    if names is None:
-        names = (*data_names, *(f"LABEL_{number}" for number in range(len(data_names), config.num_labels)))
-        logger.warning("--model does not name its labels; they are taken to be %s, in this order.", ", ".join(names))
-    return {purpose: align_labels(part, names) for purpose, part in data.items()}

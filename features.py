@@ -43,7 +43,8 @@ def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: i
 def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
     """(pairs by purpose, evaluation or None, resolved settings) for NLI; `data` as from `load_data`."""
     pairs = {purpose: NliPairs(part.frame, tokenizer, max_length, options.ablations) for purpose, part in data.items()}
-    evaluation = NliEvaluation(data["eval"].frame, data["eval"].label_names, seed=seed) if "eval" in data else None
+    part = data.get("eval")
+    evaluation = NliEvaluation(part.frame, part.label_names, seed=seed, merged=part.merged) if part else None
     return pairs, evaluation, {"max_length": max_length}
 
 

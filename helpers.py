@@ -82,6 +82,22 @@ def finite(text: str) -> float:
     return number
 
 
+class PairsAction(argparse.Action):
+    """Collects NAME=VALUE words into a dict; no name and no value comes twice."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Take the words of one option."""
+        pairs = {}
+        for word in values:
+            name, equals, value = word.partition("=")
+            if not (name and equals and value.strip()):
+                parser.error(f"{option_string} {word}: give {self.metavar}")
+            if name in pairs or value.lower() in map(str.lower, pairs.values()):
+                parser.error(f"{option_string} {word}: {name if name in pairs else value} is given twice")
+            pairs[name] = value
+        setattr(namespace, self.dest, pairs)
+
+
 def add_report_options(parser: argparse.ArgumentParser) -> None:
     """The options of report.html, which two scripts write."""
     text = "html: also write report.html, one page to look at the examples in a browser; none: leave it out "

@@ -32,15 +32,15 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
 
     from cpu_functions import can_stand_in
     from devices import choose_attention, settle_computing
-    from examples import fit_labels
     from features import prepare_nli, prepare_qa
+    from label_names import fit_labels
     from training import NliTrainer, QaTrainer
     from windows import PadCollator
 
     config, tokenizer = helpers.load_config(path), helpers.load_tokenizer(path)
     max_length = helpers.resolve_max_length(options.max_length, MAX_LENGTH, helpers.window_limit(config, tokenizer))
     if options.task == "nli":
-        data = fit_labels(config, data)
+        data = fit_labels(config, data, options.label_map)
     prepare, trainer_class = (prepare_qa, QaTrainer) if options.task == "qa" else (prepare_nli, NliTrainer)
     features, evaluation, settings = prepare(options, data, tokenizer, max_length, training_args.seed)
     refusals.refuse_unknown_figure(training_args, evaluation)

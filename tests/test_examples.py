@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from errors import DataError
-from examples import Examples, align_labels, fit_labels, hold_out, load_data, load_examples, sample_rows
+from examples import Examples, hold_out, load_data, load_examples, sample_rows
+from label_names import align_labels, fit_labels
 from sources import open_source
 
 
@@ -118,7 +119,8 @@ def test_bare_numbers_meet_names_in_the_usual_order_only():
 
 class Options:
     task, train_split, eval_split, eval_dataset = "qa", "train", None, None
-    max_train_samples = max_eval_samples = None
+    max_train_samples = max_eval_samples = columns = None
+    model = "demo"
 
     def __init__(self, dataset, validation_fraction):
         self.dataset, self.validation_fraction = dataset, validation_fraction

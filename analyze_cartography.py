@@ -73,6 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     text = "data set that was trained on, named as for run.py (default: the recording's own)"
     add("--dataset", metavar="NAME", type=helpers.named, help=text)
+    helpers.add_columns_option(add)
     add(
         "--split",
         metavar="SPLIT",
@@ -100,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
+    helpers.refuse_idle_columns(options)
     for name in ("ambiguous_fraction", "confidence_threshold"):
         if options.region_method == "median" and getattr(options, name) is not None:
             raise UsageError(f"--{name} acts with --region_method thirds alone: leave it out.")
@@ -156,7 +158,7 @@ def load_texts(options: argparse.Namespace, recording):
         return None
     from examples import find_examples
 
-    return find_examples(recording.manifest, recording.ids, options.dataset, options.split)
+    return find_examples(recording.manifest, recording.ids, options.dataset, options.split, options.columns)
 
 
 def summary_table(metrics) -> str:

@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--predictions", metavar="FILE", help=text)
     text = "data set with the texts, named as for run.py (default: the one that the directories are about)"
     add("--dataset", metavar="NAME", help=text)
+    helpers.add_columns_option(add)
     add("--split", metavar="SPLIT", help="split of the data set (default: the one that the directories are about)")
     add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
     text = "where the two directories are about different rows, go on with those that are in both; where "
@@ -57,6 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
+    helpers.refuse_idle_columns(options)
     sides = {name: getattr(options, name) for name in ("cartography_dir", "cluster_dir")}
     given = {name: Path(value).resolve() for name, value in sides.items() if value}
     if not given:
@@ -96,7 +98,7 @@ def join(options: argparse.Namespace, manifest: dict, dynamics, clusters, ids: S
     task, predictions = manifest["task"], None
     if options.predictions:
         predictions = read_predictions(Path(options.predictions), task)
-    examples = find_examples(manifest, ids, options.dataset, options.split)
+    examples = find_examples(manifest, ids, options.dataset, options.split, options.columns)
     if dynamics is not None:
         refuse_other_texts(dynamics, examples)
     texts = text_columns(examples)

@@ -76,6 +76,8 @@ def add_data_options(add) -> None:
     text += "each also .gz), or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)"
     add("--dataset", metavar="NAME", help=text)
     add("--eval_dataset", metavar="NAME", help="evaluate on another data set, given as for --dataset")
+    note = " (both data sets; default: as --model was trained, where that was on the same data set)"
+    helpers.add_columns_option(add, note)
     add("--train_split", metavar="SPLIT", default="train", help="split to train on (default: train)")
     add(
         "--eval_split",

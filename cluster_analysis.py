@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--embedding_dir", metavar="DIR", default=EMBEDDING_DIR, help=text)
     add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
     add("--dataset", metavar="NAME", help="data set that was embedded, for its texts (default: the embeddings' own)")
+    helpers.add_columns_option(add)
     add("--split", metavar="SPLIT", help="split that was embedded (default: the embeddings' own)")
     text = "how standardised vectors are reduced before clustering; umap bends distances (default: pca)"
     add("--reduction_method", choices=("pca", "umap", "none"), default="pca", help=text)
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
+    helpers.refuse_idle_columns(options)
     if options.reduction_method == "none" and options.reduction_dim is not None:
         raise UsageError("--reduction_dim acts with --reduction_method pca or umap: leave it out.")
     for name in ("reduction_dim", "min_cluster_size", "max_samples"):
@@ -364,7 +366,7 @@ def main(argv: Sequence[str]) -> None:
     refuse_impossible(options, embedded.vectors)
     from examples import find_examples
 
-    examples = find_examples(embedded.manifest, sorted(embedded.ids), options.dataset, options.split)
+    examples = find_examples(embedded.manifest, sorted(embedded.ids), options.dataset, options.split, options.columns)
     chosen, rest = chosen_rows(options, embedded.ids)
     points, flat, labels, probabilities, persistence, metadata = cluster(options, embedded.vectors, chosen, rest)
     import cluster_files as files

@@ -3,7 +3,6 @@
 Names match without regard to case. Nothing is imported but the standard library, so that `--help` needs no more.
 """
 
-import argparse
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -32,29 +31,6 @@ NLI_SIDES = (
 NLI_LABELS = ("label", "gold_label", "gold", "entailment_label", "entailment_judgment")
 KNOWN_NAMES = {name for names in (*ROLES.values(), ID_NAMES, ANSWER_TEXTS, *NLI_SIDES, NLI_LABELS) for name in names}
 ANOTHER_NAME = "a column of another name is given as --columns {role}=NAME"
-COLUMNS_HELP = "names of columns that are not found by themselves, such as question=q context=passage answers=ans; "
-COLUMNS_HELP += f"roles: {', '.join(ROLES['qa'])}; nli: {', '.join(ROLES['nli'])}"
-
-
-class ColumnsAction(argparse.Action):
-    """Collects ROLE=NAME words into a dict role → name."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        """Take the words of one --columns."""
-        names = {}
-        for word in values:
-            role, equals, name = word.partition("=")
-            if not (role and equals and name.strip()):
-                parser.error(f"{option_string} {word}: give ROLE=NAME, such as question=q")
-            if role in names or name.lower() in map(str.lower, names.values()):
-                parser.error(f"{option_string} {word}: {role if role in names else name} is given twice")
-            names[role] = name
-        setattr(namespace, self.dest, names)
-
-
-def add_columns_option(add, default: str = "") -> None:
-    """The option --columns of every script that reads a data set."""
-    add("--columns", metavar="ROLE=NAME", nargs="+", action=ColumnsAction, help=COLUMNS_HELP + default)
 
 
 def refuse_unknown_roles(names: Mapping[str, str], task: str) -> None:

@@ -3,15 +3,15 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from data_checks import check_nli, check_qa, n_repeats, summary_table
-from errors import DataError, UsageError
+from errors import DataError, UsageError, shortlist
 from label_names import MergedLabels
-from outputs import ids_hash, texts_hash
+from outputs import ids_hash, read_manifest, texts_hash
 from records import canonical_nli, canonical_qa
 from sources import open_source
 
@@ -26,8 +26,8 @@ DEFAULT_HELD_OUT = 0.1
 class Examples:
     """The checked examples of one split: a canonical frame and how it came about.
 
-    `has_unanswerable` speaks of the whole split, whatever is held out or drawn later. `merged`: how labels of a
-    model count as those of the data, None where they are the same.
+    `has_unanswerable` speaks of the whole split, whatever is held out or drawn later. `columns`: role → name, as in
+    --columns. `merged`: how labels of a model count as those of the data, None where they are the same.
     """
 
     frame: pd.DataFrame
@@ -37,6 +37,7 @@ class Examples:
     label_names: tuple[str, ...] = ()
     held_out: float | None = None
     has_unanswerable: bool = False
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     merged: MergedLabels | None = None
 
     def replaced(self, frame: pd.DataFrame, **changes) -> "Examples":
@@ -72,7 +73,7 @@ def load_examples(source, split: str, task: str) -> Examples:
     else:
         frame, problems, names = canonical_nli(raw, where, source.label_names)
         frame, problems = check_nli(frame, problems)
-    examples = Examples(frame, problems.assign(split=split), source.name, split, names)
+    examples = Examples(frame, problems.assign(split=split), source.name, split, names, columns=dict(source.columns))
     if not len(frame) or not frame["usable_for_training"].any():
         why = problems["problem"].mode().tolist()[:1] or ["it is empty"]
         raise DataError(f"{where}: none of its {len(raw)} rows is usable ({why[0]}): look at the file.")
@@ -87,28 +88,41 @@ def described_rows(manifest: dict) -> dict:
     return data.get("rows") or data.get("train") or {}
 
 
-def open_described(manifest: dict, asked: str | None):
+def open_described(manifest: dict, asked: str | None, columns: Mapping[str, str] | None = None):
     """The data set asked for or, without one, a manifest's own.
+
+    Without `columns` (role → name) the manifest's own data set is read by those that it was read by.
 
     Raises:
         DataError: it cannot be opened.
     """
     task = manifest.get("task", "nli")  # the layout of other trainers has no manifest and is about classification
+    described = described_rows(manifest)
+    if columns is None and asked in (None, described.get("dataset")):
+        columns = described.get("columns")
     if asked:
-        return open_source(asked, task)
+        return open_source(asked, task, columns)
     try:
-        return open_source(described_rows(manifest)["dataset"], task)
+        return open_source(described["dataset"], task, columns)
     except DataError as error:
         raise DataError(f"the data set that the manifest names cannot be opened, so give --dataset: {error}") from error
 
 
-def find_examples(manifest: dict, ids: Sequence[str], dataset: str | None, split: str | None) -> Examples:
+def find_examples(
+    manifest: dict,
+    ids: Sequence[str],
+    dataset: str | None,
+    split: str | None,
+    columns: Mapping[str, str] | None = None,
+) -> Examples:
     """The examples of `ids`, in their order, from the data set and split asked for or else the manifest's own.
+
+    `columns` as in `open_described`.
 
     Raises:
         DataError: the data set cannot be read, or lacks one of the ids, or has them with other texts.
     """
-    source = open_described(manifest, dataset)
+    source = open_described(manifest, dataset, columns)
     split = split or described_rows(manifest).get("split") or "train"
     examples = load_examples(source, split, manifest.get("task", "nli"))
     frame = examples.frame.set_index("id", drop=False)
@@ -203,13 +217,13 @@ def load_data(options, training_args) -> dict[str, Examples]:
     name = options.dataset or DEFAULT_DATASETS[options.task]
     data = {}
     with training_args.main_process_first(desc="loading the data"):
-        source = open_source(name, options.task) if training_args.do_train or not options.eval_dataset else None
+        source = open_as_trained(options, name) if training_args.do_train or not options.eval_dataset else None
         if training_args.do_train:
             data["train"] = load_examples(source, options.train_split, options.task)
         if training_args.do_train and options.validation_fraction and not training_args.do_eval:
             data["train"] = hold_out(data["train"], options.validation_fraction)[0]
         if training_args.do_eval:
-            eval_source = open_source(options.eval_dataset, options.task) if options.eval_dataset else source
+            eval_source = open_as_trained(options, options.eval_dataset) if options.eval_dataset else source
             data = add_eval_examples(options, data, source, eval_source)
     limits = {"train": options.max_train_samples, "eval": options.max_eval_samples}
     if "train" in data:
@@ -217,12 +231,23 @@ def load_data(options, training_args) -> dict[str, Examples]:
     return {purpose: sample_rows(part, limits[purpose], training_args.seed) for purpose, part in data.items()}
 
 
+def open_as_trained(options, name: str):
+    """A data set of run.py by --columns or, without them, as --model read it if it was trained on the same one."""
+    columns = options.columns
+    trained = read_manifest(options.model).get("data", {}).get("train", {}) if columns is None else {}
+    if trained.get("dataset") == name and trained.get("columns"):
+        columns = trained["columns"]
+        listed = " ".join(f"{role}={column}" for role, column in columns.items())
+        logger.info("%s is read as --model read it: --columns %s.", name, listed)
+    return open_source(name, options.task, columns)
+
+
 def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -> dict[str, Examples]:
     """`data` with "eval": a split to evaluate on, or rows held out of the training split where there is none."""
     split = None if options.validation_fraction else eval_split_of(eval_source, options.eval_split)
     if split is None and options.eval_dataset:
         if len(eval_source.splits) > 1:
-            listed = ", ".join(eval_source.splits)
+            listed = shortlist(eval_source.splits)
             raise UsageError(
                 f"--eval_dataset {options.eval_dataset} has the splits {listed}: choose one with --eval_split."
             )
@@ -231,7 +256,7 @@ def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -
         return data | {"eval": load_examples(eval_source, split, options.task)}
     if "train" not in data and options.validation_fraction is None:
         raise UsageError(
-            f"{source.name} has no split to evaluate on (it has {', '.join(source.splits)}): pass --eval_split to "
+            f"{source.name} has no split to evaluate on (it has {shortlist(source.splits)}): pass --eval_split to "
             "evaluate on all rows of one, or the --validation_fraction that training was given to hold out."
         )
     whole = data.get("train") or load_examples(source, options.train_split, options.task)

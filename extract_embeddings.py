@@ -44,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--task", choices=("qa", "nli"), help=text)
     text = "data set, named as for run.py (default: the rows the model was trained on)"
     add("--dataset", metavar="NAME", type=helpers.named, help=text)
+    helpers.add_columns_option(add)
     text = "split to embed (default: the rows the model was trained on, else train)"
     add("--split", metavar="SPLIT", type=helpers.named, help=text)
     add("--max_samples", metavar="N", type=helpers.positive, help="embed this many rows, drawn with --seed")
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
+    helpers.refuse_idle_columns(options)
     if options.task == "nli" and options.doc_stride is not None:
         raise UsageError("--doc_stride is for --task qa: leave it out.")
     if options.bf16 and options.precision:
@@ -93,7 +95,7 @@ def load_rows(options: argparse.Namespace, manifest: dict, task: str):
     if not options.dataset and "train" not in manifest.get("data", {}):
         raise UsageError(f"--model_path {options.model_path} does not say what it was trained on: give --dataset.")
     if options.dataset or options.split:
-        source = open_described(manifest | {"task": task}, options.dataset)
+        source = open_described(manifest | {"task": task}, options.dataset, options.columns)
         split = options.split or described_rows(manifest).get("split") or "train"
         examples = load_examples(source, split, task)
     else:

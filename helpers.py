@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from columns import ROLES
 from errors import DataError, SuiteError, UsageError
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,19 @@ class PairsAction(argparse.Action):
                 parser.error(f"{option_string} {word}: {name if name in pairs else value} is given twice")
             pairs[name] = value
         setattr(namespace, self.dest, pairs)
+
+
+def add_columns_option(add, note: str = "") -> None:
+    """The option --columns of every script that reads a data set; `note` ends its help."""
+    text = "names of columns that are not found by themselves, as in question=q context=passage answers=ans; roles of "
+    text += f"qa: {', '.join(ROLES['qa'])}; of nli: {', '.join(ROLES['nli'])}{note}"
+    add("--columns", metavar="ROLE=NAME", nargs="+", action=PairsAction, help=text)
+
+
+def refuse_idle_columns(options: argparse.Namespace) -> None:
+    """UsageError when there are names of columns, but the data set is the one that was read before, by its own."""
+    if options.columns and not options.dataset:
+        raise UsageError("--columns acts with --dataset: leave it out, the names that were given before are known.")
 
 
 def add_report_options(parser: argparse.ArgumentParser) -> None:

@@ -16,6 +16,7 @@ def described(part) -> dict:
     return {
         "dataset": part.name,
         "split": part.split,
+        "columns": part.columns,
         "held_out": part.held_out,
         "n_rows": len(part.frame),
         "ids_sha256": outputs.ids_hash(part.frame["id"]),

@@ -156,20 +156,23 @@ def _answers_with_starts(
     """The cells of `answers`: bare texts together with the starts and ends that stand in columns of their own."""
     cells = list(raw[columns["answers"]])
     beside = [name for name in ("answer_start", "answer_end") if name in columns]
-    bare = [_is_bare(cell, context) for cell, context in zip(cells, contexts, strict=True)]
-    if "answer_start" not in beside or not any(bare):
+    if "answer_start" not in beside:
         return cells, ("answers",)
     values = zip(cells, *(raw[columns[name]] for name in beside), strict=True)
     stated = [dict(zip(("text", *beside), cell, strict=True)) for cell in values]
+    bare = [
+        _is_bare(cell["text"], cell["answer_start"], context) for cell, context in zip(stated, contexts, strict=True)
+    ]
     cells = [_flat_answer(cell) if is_bare else cell["text"] for cell, is_bare in zip(stated, bare, strict=True)]
-    return cells, ("answers", *beside)
+    return cells, ("answers", *beside) if any(bare) else ("answers",)
 
 
-def _is_bare(cell, context: str) -> bool:
-    """Whether a cell of answers is one text or a list of texts, rather than answers that have starts of their own."""
-    if isinstance(cell, (list, np.ndarray)):
-        return all(map(is_scalar, cell))
-    return is_scalar(cell) and (not str(cell).lstrip().startswith(("{", "[")) or str(cell).strip() in context)
+def _is_bare(answers, start, context: str) -> bool:
+    """Whether answers are one text, or texts with as many starts, rather than answers that have starts of their own."""
+    if isinstance(answers, (list, np.ndarray)):
+        return isinstance(start, (list, np.ndarray)) and all(map(is_scalar, answers))
+    is_literal = str(answers).lstrip().startswith(("{", "["))
+    return is_scalar(answers) and (not is_literal or str(answers).strip() in context)
 
 
 def _flat_answer(cell: dict):

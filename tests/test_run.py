@@ -42,7 +42,7 @@ def test_a_run_leaves_what_the_contract_says(trained):
     assert manifest["seed"] == 42
     assert manifest["data"]["train"]["n_rows"] == 40
     assert manifest["data"]["eval"] | {"ids_sha256": ""} == {
-        "dataset": "demo:v2", "split": "validation", "held_out": None, "n_rows": 30, "ids_sha256": "",
+        "dataset": "demo:v2", "split": "validation", "columns": {}, "held_out": None, "n_rows": 30, "ids_sha256": "",
     }  # fmt: skip
     assert manifest["settings"]["doc_stride"] == 16
     assert {"torch", "transformers", "python"} <= manifest["versions"].keys()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 import outputs
-from errors import DataError
+from errors import DataError, shortlist
 
 ASSIGNMENTS = "cluster_assignments.csv"
 STATISTICS = "cluster_statistics.csv"
@@ -84,5 +84,5 @@ def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): run {SCRIPT} again.") from error
     if list(frame.columns) != columns:
-        raise DataError(f"{path} has the columns {', '.join(map(str, frame.columns))}: run {SCRIPT} again.")
+        raise DataError(f"{path} has the columns {shortlist(frame.columns)}: run {SCRIPT} again.")
     return frame

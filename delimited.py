@@ -2,11 +2,15 @@
 
 import csv
 import io
+import logging
+import re
 from collections.abc import Iterable
 
 import pandas as pd
 
 import errors
+
+logger = logging.getLogger(__name__)
 
 DELIMITERS = (",", ";", "\t")
 FIRST_CHOICE = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
@@ -17,13 +21,17 @@ def read_delimited(name: str, text: str, kind: str, known: Iterable[str]) -> pd.
     """The rows of a table; a line with another number of fields than the header is an error, not a guess.
 
     The header alone decides what separates fields: what gives most of the `known` column names, then most names.
-    `kind` is the file's suffix, which decides between equals.
+    `kind` is the file's suffix, which decides between equals. A line before it such as `sep=;` decides by itself.
 
     Raises:
         errors.DataError: one column, a repeated one, a line with too few or too many fields, or broken quotes.
     """
     csv.field_size_limit(2**31 - 1)  # the standard 131,072 characters are too few for a long note
-    header, delimiter = _header(text, kind, {column.lower() for column in known})
+    declared = re.match(r"sep=([,;\t])(?=\r?\n)", text)
+    if declared:
+        text = text[declared.end() :]  # its line end stays, so that lines keep their numbers
+    known = {column.lower() for column in known}
+    header, delimiter = _header(text, kind, known, declared and declared[1])
     if len(header) < 2:
         raise errors.DataError(
             f"{name}: the first line gives one column, {errors.shortlist(header)!r}; it must hold the names of the "
@@ -32,26 +40,26 @@ def read_delimited(name: str, text: str, kind: str, known: Iterable[str]) -> pd.
     repeated = sorted({field for field in header if header.count(field) > 1})
     if repeated:
         raise errors.DataError(f"{name}: the header has the column {errors.shortlist(repeated)} more than once.")
-    read = _read_tabs if delimiter == "\t" else _read_quoted
-    return _without_apostrophes(pd.DataFrame(read(name, text, delimiter, header), columns=header, dtype=object))
+    rows = _read_tabs(name, text, header, known) if delimiter == "\t" else _read_quoted(name, text, delimiter, header)
+    return _without_apostrophes(pd.DataFrame(rows, columns=header, dtype=object))
 
 
-def _header(text: str, kind: str, known: set[str]) -> tuple[list[str], str]:
-    """The names in the first line, and what separates them."""
-    first = text.split("\n", 1)[0] if '"' not in text.split("\n", 1)[0] else text
-    headers = {delimiter: _first_record(first, delimiter) for delimiter in DELIMITERS}
+def _header(text: str, kind: str, known: set[str], declared: str | None) -> tuple[list[str], str]:
+    """The names in the first line that is not blank, and what separates them."""
+    headers = {delimiter: _first_record(text, delimiter) for delimiter in DELIMITERS}
 
-    def rank(delimiter: str) -> tuple[int, int, bool]:
+    def rank(delimiter: str) -> tuple[bool, int, int, bool]:
         names = {field.lower() for field in headers[delimiter]}
-        return len(names & known), len(names), delimiter == FIRST_CHOICE[kind]
+        return delimiter == declared, len(names & known), len(names), delimiter == FIRST_CHOICE[kind]
 
     chosen = max(DELIMITERS, key=rank)
     return headers[chosen], chosen
 
 
 def _first_record(text: str, delimiter: str) -> list[str]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
-        return [field.strip() for field in next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])]
+        return [field.strip() for field in next(filter(None, reader), [])]
     except csv.Error:
         return []
 
@@ -59,18 +67,16 @@ def _first_record(text: str, delimiter: str) -> list[str]:
 def _read_quoted(name: str, text: str, delimiter: str, header: list[str]) -> list[list[str]]:
     """The rows below the header by RFC 4180: cells with a delimiter, a line end or a quote stand in quotes."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows = []
+    rows, line = [], 0
     try:
-        next(reader)
-        line = reader.line_num
         for row in reader:
-            line, first_line = reader.line_num, line + 1
+            first_line, line = line + 1, reader.line_num
             if row:
                 _check_length(name, first_line, row, header)
                 rows.append(row)
     except csv.Error as problem:
         raise errors.DataError(f"{name}, line {reader.line_num}: broken CSV ({problem}).") from problem
-    return rows
+    return rows[1:]
 
 
 def _check_length(name: str, line: int, row: list[str], header: list[str]) -> None:
@@ -78,23 +84,29 @@ def _check_length(name: str, line: int, row: list[str], header: list[str]) -> No
         raise errors.DataError(f"{name}, line {line}: {len(row)} fields where the header has {len(header)}.")
 
 
-def _read_tabs(name: str, text: str, delimiter: str, header: list[str]) -> list[list[str]]:
+def _read_tabs(name: str, text: str, header: list[str], known: set[str]) -> list[list[str]]:
     """The rows of a file with tabs, most of which know no quotes: a cell may begin with one.
 
     Quotes are taken for such where lines have other numbers of fields without them (a quoted tab or line end), or
-    where they stand as a writer of quotes sets them (see _written_with_quotes).
+    where they stand as a writer of quotes sets them (see _written_with_quotes). Lines that end early are filled up
+    where they lack nothing but columns of unknown names, such as MNLI's label2 to label5.
     """
-    lines = [line.removesuffix("\r").split(delimiter) for line in text.split("\n")]
-    rows = [row for row in lines[1:] if row != [""]]
-    if all(len(row) == len(header) for row in rows) and not _written_with_quotes([lines[0], *rows]):
-        return rows
+    lines = [line.removesuffix("\r").split("\t") for line in text.split("\n")]
+    numbered = [(number, row) for number, row in enumerate(lines, start=1) if row != [""]]
+    rows = [row for _, row in numbered]
+    if all(len(row) == len(header) for row in rows) and not _written_with_quotes(rows):
+        return rows[1:]
     try:
-        return _read_quoted(name, text, delimiter, header)
+        return _read_quoted(name, text, "\t", header)
     except errors.DataError:
-        for number, row in enumerate(lines[1:], start=2):
-            if row != [""]:
+        needed = [place for place, column in enumerate(header, start=1) if column.lower() in known] or [len(header)]
+        for number, row in numbered:
+            if not needed[-1] <= len(row) <= len(header):
                 _check_length(name, number, row, header)
-        raise
+        if all(len(row) == len(header) for row in rows):
+            raise
+        logger.warning("%s: lines with fewer fields than the header have empty cells at their ends.", name)
+        return [row + [""] * (len(header) - len(row)) for row in rows[1:]]
 
 
 def _written_with_quotes(lines: list[list[str]]) -> bool:

@@ -102,7 +102,7 @@ def canonical_nli(
             problems.append((ids[row], problem, "left out", shorten(raw[columns[label]].iloc[row]), ""))
     kept = [row for row, index in enumerate(labels) if index is not None]
     if len(raw) and not kept:
-        expected = f" ({', '.join(label_names)})" if label_names else ""
+        expected = f" ({errors.shortlist(label_names)})" if label_names else ""
         raise errors.DataError(f"{where}: none of the {len(raw)} rows has a gold label{expected}.")
     _list_replaced_characters(raw, columns, (first, second), ids, problems)
     frame = pd.DataFrame({"id": ids, "premise": premises, "hypothesis": hypotheses}, dtype=object)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import helpers
 import outputs
-from errors import DataError, UsageError
+from errors import DataError, UsageError, shortlist
 
 
 def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
@@ -39,7 +39,7 @@ def refuse_unknown_figure(training_args, evaluation) -> None:
     if asked is None or evaluation is None:
         return
     if asked.removeprefix("eval_") not in evaluation.selectable():
-        listed = ", ".join(f"eval_{name}" for name in sorted(evaluation.selectable()))
+        listed = shortlist((f"eval_{name}" for name in sorted(evaluation.selectable())), most=12)
         raise UsageError(f"--metric_for_best_model {asked} is not a figure of the evaluation; choose one of {listed}.")
 
 

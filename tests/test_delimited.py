@@ -76,6 +76,32 @@ def test_the_header_alone_says_what_separates_fields(tmp_path, end):
     assert rows_of(tmp_path, "b.tsv", commas) == [{"id": "a", "context": "x;y;z", "question": "Which?"}]
 
 
+def test_a_first_line_may_name_the_separator(tmp_path):
+    rows = rows_of(tmp_path, "a.csv", "sep=;\r\nid;context,question;answer\r\n1;x;y\r\n")
+    assert rows == [{"id": "1", "context,question": "x", "answer": "y"}]
+    with pytest.raises(errors.DataError, match="line 4: 1 fields where the header has 2"):
+        rows_of(tmp_path, "a.csv", "sep=;\ncontext;question\nx;y\nz\n")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_blank_lines_are_passed_over_and_counted(tmp_path, name):
+    mark = "," if name == "a.csv" else "\t"
+    text = "\ncontext,question\n\nx,y\n".replace(",", mark)
+    assert rows_of(tmp_path, name, text) == [{"context": "x", "question": "y"}]
+    with pytest.raises(errors.DataError, match="line 5: 3 fields where the header has 2"):
+        rows_of(tmp_path, name, f"{text}a{mark}b{mark}c\n")
+
+
+def test_lines_may_end_before_columns_that_nobody_reads(tmp_path, caplog):
+    text = SNLI.replace("label1\n", "label1\tlabel2\n").replace('"Yes."', 'A "short" one.')
+    rows = rows_of(tmp_path, "mnli.txt", text, "nli")
+    assert [row["label2"] for row in rows] == ["", "", ""]
+    assert rows[0]["sentence2"] == '"Run," said the owner.'
+    assert "fewer fields than the header" in caplog.text
+    with pytest.raises(errors.DataError, match="line 3: 4 fields where the header has 9"):
+        rows_of(tmp_path, "mnli.txt", text.replace('\tA "short" one.\tc1\tc1#r1e\tneutral', ""), "nli")
+
+
 def test_names_of_the_users_own_count_as_known(tmp_path):
     text = "q;a,b,c;passage\n1;2;3\n"
     raw = opened(tmp_path, "a.csv", text, columns={"question": "q", "context": "passage"}).read("train")

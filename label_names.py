@@ -83,7 +83,7 @@ def merge_labels(examples, names: tuple[str, ...], counted: Mapping[str, str]):
     told = [f"{' and '.join(parts)} as {label}" for label, parts in rule.by_name(merged).items() if parts != [label]]
     logger.info(
         "%s, split %s: the prediction is the most probable of %s; then counts %s.",
-        examples.name, examples.split, shortlist(names), shortlist(told),
+        examples.name, examples.split, shortlist(names), ", ".join(told),
     )  # fmt: skip
     return dataclasses.replace(aligned, merged=rule)
 

@@ -215,6 +215,10 @@ def cluster(options: argparse.Namespace, vectors, chosen, rest):
         metric=options.metric,
         seed=options.seed,
     )
+    others = reduction(vectors, rest) if len(rest) else points[:0]
+    # Equal rows are one point: a reduction gives them different last digits, and UMAP different places.
+    first = clusters.first_equal(vectors, np.concatenate([chosen, rest]))
+    points, others = np.split(np.concatenate([points, others])[first], [len(points)])
     variance = reduction.variance_explained
     if variance is not None:
         logger.info("PCA to %d dimensions keeps %.1f%% of the variance.", points.shape[1], 100 * variance)
@@ -235,7 +239,6 @@ def cluster(options: argparse.Namespace, vectors, chosen, rest):
         "n_clusters": clustering.n_clusters,
     } | measure(options, points, edges, clustering, algorithm)
     labels, probabilities = clustering.labels, clustering.probabilities
-    others = reduction(vectors, rest) if len(rest) else points[:0]
     flat = clusters.flat_coordinates(points, others, options.visualization_method, options.seed, neighbours)
     if len(rest):
         sizes = {"min_samples": options.min_samples, "min_cluster_size": options.min_cluster_size}

@@ -4,7 +4,9 @@ Rows must come in a fixed order (the script sorts them by id): then neither labe
 of a file.
 """
 
+import copy
 import dataclasses
+import hashlib
 
 import numpy as np
 from hdbscan import approximate_predict
@@ -19,6 +21,10 @@ from spanning_trees import Clustering
 
 BLOCK_ROWS = 65_536
 MAP_NEIGHBOURS = 15
+# Distances in shares of a row's length. Below the first a matrix product finds little but its own rounding; rows within
+# the second, which float32 hardly tells apart, are taken for the same row.
+NEAR, SAME_ROW = 1e-3, 1e-6
+NEAR_ROWS = 8_192
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,6 +76,16 @@ def reduce_rows(
         points = reducer.fit_transform(points).astype(np.float64)
     cosine = metric == "cosine"
     return (normalize(points) if cosine else points), Reduction(scaler, reducer, cosine, variance)
+
+
+def first_equal(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """For each of some rows of vectors the place, among them, of the first that holds the same numbers; int64 [n]."""
+    seen: dict[bytes, int] = {}
+    places = np.empty(len(rows), dtype=np.int64)
+    for place, row in enumerate(rows):
+        digest = hashlib.blake2b(vectors[row].tobytes(), digest_size=16).digest()
+        places[place] = seen.setdefault(digest, place)
+    return places
 
 
 def umap_model(
@@ -124,10 +140,34 @@ class _ExactNeighbours:
     """What hdbscan's prediction asks of a search tree, answered by blocked matrix products."""
 
     def __init__(self, points: np.ndarray, metric: str):
+        self.points = points
         self.search = NearestNeighbors(algorithm="brute", metric=metric).fit(points)
 
     def query(self, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
-        return self.search.kneighbors(points, k)
+        """Distances, float64 [n, k], rising in each row, and row numbers of the k nearest rows."""
+        distances, rows = self.search.kneighbors(points, k)
+        for begin in range(0, len(points), NEAR_ROWS):
+            block = slice(begin, begin + NEAR_ROWS)
+            self._measure_near(points[block], distances[block], rows[block])
+        order = np.argsort(distances, axis=1, kind="stable")
+        return np.take_along_axis(distances, order, axis=1), np.take_along_axis(rows, order, axis=1)
+
+    def _measure_near(self, points: np.ndarray, distances: np.ndarray, rows: np.ndarray) -> None:
+        """Put the small ones of `distances` [n, k] right: by differences, of which equal rows have none."""
+        is_near = distances < NEAR * np.linalg.norm(points, axis=1, keepdims=True)
+        for place in np.flatnonzero(is_near.any(axis=0)):
+            near = is_near[:, place]
+            distances[near, place] = np.linalg.norm(points[near] - self.points[rows[near, place]], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Answered:
+    """A search tree that was asked before."""
+
+    answer: tuple[np.ndarray, np.ndarray]
+
+    def query(self, points: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.answer
 
 
 class _Prediction(PredictionData):
@@ -149,6 +189,9 @@ def predict_rows(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels and probabilities of rows that were not clustered, by where they would join the tree.
 
+    A row that equals a clustered one gets what that one has. By its place in the tree alone it would get a probability
+    of 0: in a cluster with repeated rows densities are infinite, and every finite share of them is 0.
+
     Args:
         points: the clustered rows, float64 [n_rows, n_dimensions], at least 2 x `min_samples` of them.
         rest: further rows, float64 [n_rest, n_dimensions].
@@ -156,13 +199,22 @@ def predict_rows(
     Returns:
         labels int64 [n_rest] (-1 = noise), probabilities float64 [n_rest] in [0, 1].
     """
+    labels, probabilities = np.full(len(rest), NOISE, dtype=np.int64), np.zeros(len(rest))
     if not clustering.n_clusters:
-        return np.full(len(rest), NOISE, dtype=np.int64), np.zeros(len(rest))
+        return labels, probabilities
     tree = CondensedTree(clustering.tree, clustering.labels)
-    model = _Fitted(tree, _Prediction(points, tree, min_samples), min_samples, min_cluster_size)
-    parts = [rest[begin : begin + BLOCK_ROWS] for begin in range(0, len(rest), BLOCK_ROWS)]
-    labels, probabilities = zip(*(approximate_predict(model, part) for part in parts), strict=True)
-    labels, probabilities = np.concatenate(labels).astype(np.int64), np.concatenate(probabilities).astype(np.float64)
+    prediction = _Prediction(points, tree, min_samples)
+    for begin in range(0, len(rest), BLOCK_ROWS):
+        block = slice(begin, begin + BLOCK_ROWS)
+        distances, rows = prediction.tree.query(rest[block], 2 * min_samples)
+        known = copy.copy(prediction)
+        known.tree = _Answered((distances, rows))
+        labels[block], probabilities[block] = approximate_predict(
+            _Fitted(tree, known, min_samples, min_cluster_size), rest[block]
+        )
+        same = np.flatnonzero(distances[:, 0] <= SAME_ROW * np.linalg.norm(rest[block], axis=1))
+        labels[begin + same] = clustering.labels[rows[same, 0]]
+        probabilities[begin + same] = clustering.probabilities[rows[same, 0]]
     return labels, np.where(labels == NOISE, 0.0, probabilities)
 
 

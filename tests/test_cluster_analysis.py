@@ -203,6 +203,37 @@ def test_rows_beyond_max_samples_are_assigned_and_say_so(analyze, planted, tmp_p
     assert found.assignments["dim1"].notna().all()
 
 
+class Scatterer:
+    """A reduction that, as UMAP does, gives equal rows different places."""
+
+    generator = np.random.default_rng(0)
+
+    def fit_transform(self, points):
+        return points[:, :24] + self.generator.normal(size=(len(points), 24))
+
+    transform = fit_transform
+
+
+@pytest.mark.parametrize("method", ["pca", "none", "umap"])
+def test_equal_rows_are_one_row_clustered_or_assigned(analyze, demo, tmp_path, blank_pictures, method, monkeypatch):
+    import clusters
+
+    monkeypatch.setattr(clusters, "umap_model", lambda *_, **__: Scatterer())
+    vectors, _ = mixture(60, noise=0)
+    vectors = np.concatenate([vectors, np.repeat(vectors[:4], 15, axis=0)])
+    directory = write_embeddings(tmp_path / "repeated", demo.iloc[:120], vectors)
+    sizes = ("--max_samples", "80", "--min_cluster_size", "5", "--reduction_method", method)
+    sizes = (*sizes, "--visualization_method", "none")
+    sizes = (*sizes, "--reduction_dim", "24") if method != "none" else sizes
+    code, _, err = analyze("--embedding_dir", directory, "--output_dir", tmp_path / "out", *sizes)
+    assert code == 0, err
+    found = by_id(tmp_path / "out").loc[demo["id"][:120]].reset_index()
+    for row in range(4):
+        copies = found.iloc[[row, *range(60 + 15 * row, 75 + 15 * row)]]
+        assert set(copies["assigned"]) == {"clustered", "approximate"}
+        assert (copies["cluster"].nunique(), set(copies["cluster_probability"])) == (1, {1.0})
+
+
 def test_all_noise_is_said_and_written(analyze, demo, tmp_path, blank_pictures):
     vectors = np.random.default_rng(0).uniform(size=(200, 24))
     source = write_embeddings(tmp_path / "embeddings", demo.iloc[:200], vectors)

@@ -159,6 +159,38 @@ def test_prediction_gives_rows_back_their_cluster_and_strangers_none(planted):
     np.testing.assert_allclose(probabilities, expected_probabilities, rtol=1e-9)
 
 
+@pytest.mark.parametrize("off", [0, 1e-9])
+def test_rows_that_equal_a_clustered_one_get_its_cluster_and_probability(planted, off):
+    """Some rows are there thirty times, so that their clusters are infinitely dense."""
+    points = np.concatenate([planted[0][:600], np.repeat(planted[0][:3], 29, axis=0)])
+    clustering = cut_tree(spanning_tree(points, 10, "hdbscan", seed=0), min_cluster_size=10)
+    assert (clustering.labels == -1).any()
+    assert len(set(clustering.probabilities[:600])) > 2
+    assert np.isinf(clustering.tree["lambda_val"]).any()
+    sizes = {"min_samples": 10, "min_cluster_size": 10}
+    labels, probabilities = clusters.predict_rows(clustering, points, points + off, **sizes)
+    assert labels.tolist() == clustering.labels.tolist()
+    assert probabilities.tolist() == clustering.probabilities.tolist()
+
+
+def test_near_rows_are_measured_exactly_and_far_ones_as_they_were():
+    generator = np.random.default_rng(0)
+    points = generator.normal(size=(300, 30)) + 50
+    asked = points[:100] + generator.normal(size=(100, 30)) * 10.0 ** -generator.integers(1, 12, (100, 1))
+    distances, rows = clusters._ExactNeighbours(points, "euclidean").query(asked, 5)
+    expected = cdist(asked, points)
+    assert rows.tolist() == np.argsort(expected, axis=1)[:, :5].tolist()
+    np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :5], rtol=1e-9)
+    plain, _ = NearestNeighbors(algorithm="brute").fit(points).kneighbors(asked, 5)
+    assert np.array_equal(distances[:, 1:], plain[:, 1:])
+    assert not np.array_equal(distances[:, 0], plain[:, 0])
+
+
+def test_the_first_of_equal_rows_is_found_among_those_asked_for():
+    vectors = np.array([[1, 2], [3, 4], [1, 2], [3, 4.5], [3, 4]], dtype=np.float32)
+    assert clusters.first_equal(vectors, np.array([4, 3, 2, 1, 0, 4])).tolist() == [0, 1, 2, 0, 2, 0]
+
+
 def test_prediction_without_clusters_is_noise():
     nothing = spanning_trees.Clustering(np.full(5, -1), np.zeros(5), np.empty(0), np.empty(0))
     labels, probabilities = clusters.predict_rows(

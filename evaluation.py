@@ -111,7 +111,9 @@ class QaEvaluation:
         groups = self.windows.context_rows
         figures |= interval("exact_match", self.em, groups, self.seed, 100.0)
         figures |= interval("f1", self.f1, groups, self.seed, 100.0)
-        labelled = self.frame["usable_for_training"].to_numpy()[self.windows.example]
+        labelled = self.frame["usable_for_training"].to_numpy(copy=True)
+        labelled[list(self.windows.without_tokens)] = False
+        labelled = labelled[self.windows.example]
         if labelled.any():
             figures["loss"] = float(np.mean(self.collector.losses[labelled]))
         return figures | self._threshold_figures()

@@ -19,7 +19,7 @@ def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: i
     """(windows by purpose, evaluation or None, resolved settings) for QA; `data` as from `load_data`."""
     doc_stride = resolve_doc_stride(options.doc_stride, max_length)
     windows = {
-        purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations)
+        purpose: QaWindows(part.frame, tokenizer, max_length, doc_stride, options.ablations, purpose == "train")
         for purpose, part in data.items()
     }
     trained = outputs.read_manifest(options.model).get("settings", {})

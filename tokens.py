@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 import outputs
 from errors import DataError
+from token_places import mended_places
 
 logger = logging.getLogger(__name__)
 
@@ -49,35 +50,36 @@ class Ragged:
 class TokenizedContexts:
     """Every distinct context, tokenised once without special tokens.
 
-    `token_ids`, `char_starts` and `char_ends` are parallel flat arrays; context c's tokens stand at
-    `offsets[c]:offsets[c + 1]`. Character ends are exclusive.
+    `token_ids`, `char_starts`, `char_ends` and `text_ends` are parallel flat arrays; context c's tokens stand at
+    `offsets[c]:offsets[c + 1]`. Places are as `mended_places` gives them, ends are exclusive.
     """
 
     token_ids: np.ndarray
     char_starts: np.ndarray
     char_ends: np.ndarray
+    text_ends: np.ndarray
     offsets: np.ndarray
 
 
 def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
-    """Tokenise distinct contexts in batches, keeping ids and character offsets as flat int32 arrays."""
+    """Tokenise distinct contexts in batches, keeping ids and places in characters as flat int32 arrays."""
 
     def make() -> dict[str, np.ndarray]:
-        ids, spans, lengths = [], [], []
+        empty = np.empty(0, dtype=np.int32)
+        ids, places, lengths = [empty], [(empty, empty, empty)], [0]
         for begin in batch_begins("Tokenising contexts", len(contexts)):
-            for encoding in bare_encodings(tokenizer, contexts[begin : begin + TOKENIZE_BATCH]):
-                ids.append(np.array(encoding.ids, dtype=np.int32))
-                spans.append(np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2))
-                lengths.append(len(encoding))
-        char_spans = np.concatenate(spans) if spans else np.empty((0, 2), dtype=np.int32)
-        return {
-            "token_ids": np.concatenate(ids) if ids else np.empty(0, dtype=np.int32),
-            "char_starts": np.ascontiguousarray(char_spans[:, 0]),
-            "char_ends": np.ascontiguousarray(char_spans[:, 1]),
-            "offsets": np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        }
+            texts = contexts[begin : begin + TOKENIZE_BATCH]
+            encodings = bare_encodings(tokenizer, texts)
+            own = np.array([0, *map(len, encodings)])
+            ids.extend(np.array(encoding.ids, dtype=np.int32) for encoding in encodings)
+            spans = [np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings]
+            places.append(mended_places(texts, *np.concatenate(spans).T, np.cumsum(own)))
+            lengths.extend(own[1:])
+        starts, ends, text_ends = (np.concatenate(part) for part in zip(*places, strict=True))
+        found = {"token_ids": np.concatenate(ids), "char_starts": starts, "char_ends": ends, "text_ends": text_ends}
+        return found | {"offsets": np.cumsum(lengths)}
 
-    return TokenizedContexts(**kept(tokenizer, ("contexts",), [contexts], make))
+    return TokenizedContexts(**kept(tokenizer, ("contexts", "mended places"), [contexts], make))
 
 
 def tokenize_pairs(

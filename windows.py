@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 NEUTRAL_QUESTION = "What does the text say?"
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 NOT_FOUND = -1
+INEXACT = "gold answer cannot be predicted exactly"
+NOT_PREDICTABLE = "kept, cannot be predicted"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +98,9 @@ def gold_token_spans(contexts: TokenizedContexts, context_rows: np.ndarray, char
 
     The span reaches from the first to the last token that shares a character with the answer. Transformers'
     question-answering example gives the same, except where several tokens stand for one character (bytes of an emoji;
-    it takes only some of them) and where the tokenizer drops characters. Positions count from the context's first
-    token; (-1, -1) where there is no gold span or no token shares a character with it.
+    it takes only some of them) and where the tokenizer drops characters (it looks for a token that reaches the
+    answer's end, so the label of an answer that ends in a dropped mark is one token too long). Positions count from
+    the context's first token; (-1, -1) where there is no gold span or no token shares a character with it.
     """
     stride = np.int64(2) ** 32
     token_base = np.repeat(np.arange(len(contexts.offsets) - 1, dtype=np.int64) * stride, np.diff(contexts.offsets))
@@ -119,13 +122,21 @@ class QaWindows(torch.utils.data.Dataset):
             does not hold the whole gold span.
         has_gold: whether the window holds the whole gold span (for an unanswerable example: every window).
         gold_lengths: tokens in each example's gold span, 0 where there is none (one entry per example).
+        without_tokens: the examples, by row, whose gold answer no token stands for; {row: answer}.
+        inexact: the examples, by row, whose gold tokens have another text than the answer; {row: (answer, text)}.
     """
 
-    def __init__(self, frame, tokenizer, max_length: int, doc_stride: int, ablation: str = "none"):
+    def __init__(
+        self, frame, tokenizer, max_length: int, doc_stride: int, ablation: str = "none", to_train_on: bool = False
+    ):
         """Tokenise `frame` (canonical QA frame) into windows of `max_length` tokens that overlap by `doc_stride`.
+
+        Windows `to_train_on` are without those of answers that no token stands for: their label would say that there
+        is no answer.
 
         Raises:
             UsageError: `doc_stride` leaves no room in `max_length`, or the tokenizer has no mask token for q_only.
+            DataError: there is nothing to train on.
         """
         self.template = pair_template(tokenizer)
         self.context_id = context_mask_id(tokenizer, ablation)
@@ -138,7 +149,10 @@ class QaWindows(torch.utils.data.Dataset):
         room = max_length - self.template.n_special
         self.questions, self.cut_questions = fit_questions(tokenize_texts(tokenizer, questions), room, doc_stride)
         self._cut_windows(room, doc_stride)
-        self._label_windows(frame["answers"])
+        self._label_windows(frame)
+        self.to_train_on = to_train_on
+        if to_train_on:
+            self._leave_out_without_tokens(tokenizer.name_or_path)
 
     def _cut_windows(self, room: int, doc_stride: int) -> None:
         n_tokens = np.diff(self.contexts.offsets)[self.context_rows]
@@ -150,12 +164,12 @@ class QaWindows(torch.utils.data.Dataset):
         self.first = ordinal * step[self.example]
         self.last = np.minimum(self.first + capacity[self.example], n_tokens[self.example])
 
-    def _label_windows(self, answers) -> None:
-        char_spans = gold_char_spans(answers)
+    def _label_windows(self, frame) -> None:
+        char_spans = gold_char_spans(frame["answers"])
         spans = gold_token_spans(self.contexts, self.context_rows, char_spans)
-        self.without_tokens = np.flatnonzero((char_spans[:, 0] != NOT_FOUND) & (spans[:, 0] == NOT_FOUND))
-        unanswerable = np.fromiter((not answer["text"] for answer in answers), dtype=bool, count=self.n_examples)
         self.gold_lengths = np.where(spans[:, 0] == NOT_FOUND, 0, spans[:, 1] - spans[:, 0] + 1)
+        self._compare_gold(frame["context"].tolist(), char_spans, spans)
+        unanswerable = np.fromiter((not answer["text"] for answer in frame["answers"]), dtype=bool, count=len(frame))
         start, end = spans[self.example, 0], spans[self.example, 1]
         holds_span = (start >= self.first) & (end < self.last) & (start != NOT_FOUND)
         shift = self.context_starts(np.arange(len(self.example))) - self.first
@@ -163,36 +177,52 @@ class QaWindows(torch.utils.data.Dataset):
         self.end_positions = np.where(holds_span, end + shift, self.template.cls_index)
         self.has_gold = holds_span | unanswerable[self.example]
 
-    def problems(self, max_answer_length: int | None) -> list[tuple]:
-        """What only tokens show, as (row, problem, action, before, after): cut questions and gold answers too long.
+    def _compare_gold(self, contexts: list[str], char_spans: np.ndarray, spans: np.ndarray) -> None:
+        """Note the gold answers that no token stands for and those whose tokens have another text."""
+        lost = np.flatnonzero((char_spans[:, 0] != NOT_FOUND) & (spans[:, 0] == NOT_FOUND))
+        self.without_tokens = {row: contexts[row][slice(*char_spans[row])] for row in lost.tolist()}
+        rows = np.flatnonzero(spans[:, 0] != NOT_FOUND)
+        first, last = (spans[rows] + self.contexts.offsets[self.context_rows[rows], None]).T
+        own = np.stack([self.contexts.char_starts[first], self.contexts.text_ends[last]], axis=1)
+        differs = (own != char_spans[rows]).any(axis=1)
+        pairs = zip(rows[differs].tolist(), char_spans[rows[differs]], own[differs], strict=True)
+        self.inexact = {row: (contexts[row][slice(*gold)], contexts[row][slice(*text)]) for row, gold, text in pairs}
 
-        A gold answer counts as too long when it exceeds `max_answer_length`, the length asked for (None: no limit).
-        """
-        found = [
-            (
-                row,
-                "question too long",
-                "cut for the model",
-                f"{n_tokens} tokens",
-                f"{self.questions.lengths[row]} tokens",
+    def _leave_out_without_tokens(self, tokenizer: str) -> None:
+        """Keep the windows of the other examples."""
+        kept = ~np.isin(self.example, list(self.without_tokens))
+        if not kept.any():
+            raise DataError(
+                f"no token of {tokenizer} stands for any of the {self.n_examples} gold answers to train on, such as "
+                f"{next(iter(self.without_tokens.values()))!r}: look at the data, or choose another --model."
             )
-            for row, n_tokens in self.cut_questions.items()
-        ]
-        found += [(row, "gold answer without tokens", "labelled no answer", "", "") for row in self.without_tokens]
+        for name in ("example", "first", "last", "start_positions", "end_positions", "has_gold"):
+            setattr(self, name, getattr(self, name)[kept])
+
+    def problems(self, max_answer_length: int | None) -> list[tuple]:
+        """What only tokens show, as (row, problem, action, before, after): cut questions, gold answers out of reach.
+
+        A gold answer is out of reach when its tokens have another text, when there are none, and when it exceeds
+        `max_answer_length`, the length asked for (None: no limit).
+        """
+        found = []
+        for row, n_tokens in self.cut_questions.items():
+            lengths = f"{n_tokens} tokens", f"{self.questions.lengths[row]} tokens"
+            found.append((row, "question too long", "cut for the model", *lengths))
+        action = "left out of training" if self.to_train_on else NOT_PREDICTABLE
+        found += [(row, "gold answer without tokens", action, gold, "") for row, gold in self.without_tokens.items()]
+        found += [(row, INEXACT, "kept, labelled by its tokens", *texts) for row, texts in self.inexact.items()]
         limit = self.gold_lengths.max() if max_answer_length is None else max_answer_length
         for row in np.flatnonzero(self.gold_lengths > limit):
             length = f"{self.gold_lengths[row]} tokens"
-            found.append(
-                (row, "gold answer longer than --max_answer_length", "kept, cannot be predicted", length, length)
-            )
+            found.append((row, "gold answer longer than --max_answer_length", NOT_PREDICTABLE, length, length))
         return found
 
     def without_gold_window(self) -> dict[int, str]:
         """The reason for every example, by its row, of which no window holds the whole gold span."""
         rows = np.flatnonzero(np.bincount(self.example[self.has_gold], minlength=self.n_examples) == 0)
-        no_tokens = set(self.without_tokens.tolist())
         reasons = "the gold answer does not fit into a window", "no token stands for the gold answer"
-        return {row: reasons[row in no_tokens] for row in rows.tolist()}
+        return {row: reasons[row in self.without_tokens] for row in rows.tolist()}
 
     def fingerprint(self) -> str:
         """SHA-256 over the tokens and labels of all windows: equal exactly when a model is trained on the same."""
@@ -210,10 +240,14 @@ class QaWindows(torch.utils.data.Dataset):
         return len(self.template.prefix) + self.questions.lengths[self.example[windows]] + len(self.template.middle)
 
     def char_spans(self, windows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Turn token positions in windows (both inclusive) into character spans of the contexts (end exclusive)."""
+        """Turn token positions in windows (both inclusive) into character spans of the contexts (end exclusive).
+
+        A span of tokens without characters of their own is empty.
+        """
         shift = self.contexts.offsets[self.context_rows[self.example[windows]]] + self.first[windows]
         shift -= self.context_starts(windows)
-        return self.contexts.char_starts[starts + shift], self.contexts.char_ends[ends + shift]
+        begins = self.contexts.char_starts[starts + shift]
+        return begins, np.maximum(begins, self.contexts.text_ends[ends + shift])
 
     def __len__(self) -> int:
         return len(self.example)

@@ -19,7 +19,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def arrays(found):
-    return [found.token_ids, found.char_starts, found.char_ends, found.offsets]
+    return [found.token_ids, found.char_starts, found.char_ends, found.text_ends, found.offsets]
 
 
 class Counting:
@@ -44,6 +44,16 @@ def test_the_second_run_takes_the_tokens_of_the_first(tokenizer, cache, monkeypa
     for one, other in zip(arrays(first), arrays(second), strict=True):
         assert one.dtype == other.dtype
         np.testing.assert_array_equal(one, other)
+
+
+def test_tokens_kept_with_other_places_are_not_taken(tokenizer, cache):
+    """As an earlier version kept them: the tokenizer's own places."""
+    names = ("token_ids", "char_starts", "char_ends", "offsets")
+    old = dict.fromkeys(names, np.zeros(2, dtype=np.int64))
+    tokens.kept(tokenizer, ("contexts",), [TEXTS], lambda: old)
+    found = tokens.tokenize_contexts(tokenizer, TEXTS)
+    assert len(found.offsets) == len(TEXTS) + 1
+    assert len(list(cache.iterdir())) == 2
 
 
 @pytest.mark.parametrize("splits", [False, True])

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import REAL_DATA, qa_frame
+from conftest import REAL_DATA, byte_level_tokenizer, qa_frame
 
 from errors import DataError, UsageError
 from windows import NEUTRAL_QUESTION, NliPairs, PadCollator, QaWindows, gold_char_spans
@@ -101,30 +101,6 @@ def test_demo_windows_and_labels_equal_the_recipe(tokenizer, max_length, doc_str
     assert_same_as_recipe(demo_frame("v2", 150), tokenizer, max_length, doc_stride)
 
 
-def byte_level_tokenizer(texts):
-    """A RoBERTa-like tokenizer (byte-level BPE, two separators between the sides, no token types), trained here."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), trim_offsets=True, add_prefix_space=False
-    )
-    names = {"cls_token": "<s>", "bos_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "eos_token": "</s>"}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        mask_token="<mask>",
-        model_input_names=["input_ids", "attention_mask"],
-        **names,
-    )
-
-
 def test_byte_level_tokenizers_work_too():
     frame = demo_frame("", 60)
     tokenizer = byte_level_tokenizer(frame["context"])
@@ -155,10 +131,62 @@ def test_tokens_that_share_a_character_stay_together(tokenizer):
     assert bytes_windows.gold_lengths[0] >= 4
 
 
-def test_a_gold_answer_without_any_token_is_listed(tokenizer):
-    windows = QaWindows(qa_frame(("one \u200b two", "q", ["\u200b"], [4])), tokenizer, 32, 4)
-    assert [problem[1] for problem in windows.problems(None)] == ["gold answer without tokens"]
-    assert windows.gold_lengths.tolist() == [0]
+def test_the_recipe_labels_one_token_too_many_where_a_mark_is_dropped(tokenizer):
+    """It walks back until a token ends before the answer does, and no token ends with the mark."""
+    context, answer = "Le cafe\u0301 ouvre tard", "cafe\u0301"
+    gold = {"text": [answer], "answer_start": [3]}
+    ((_, start, end, _),) = recipe_windows(tokenizer, "q", context, gold, 32, 4)
+    windows = QaWindows(qa_frame((context, "q", [answer], [3])), tokenizer, 32, 4)
+    assert (windows.start_positions[0], windows.end_positions[0]) == (start, end - 1)
+    ((_, start, end, _),) = recipe_windows(tokenizer, "q", context[:8], gold, 32, 4)
+    assert (start, end) == (0, 0)  # and at the end of a context it finds no answer
+    assert QaWindows(qa_frame((context[:8], "q", [answer], [3])), tokenizer, 32, 4).has_gold.all()
+
+
+def test_gold_answers_with_other_tokens_are_listed_with_their_text(tokenizer):
+    context = "saxophonist in 1950s, cafe\u0301 and tea"
+    texts = ["saxophon", "50s", " cafe\u0301", "cafe", "tea", "saxophonist"]
+    frame = qa_frame(*((context, "q", [text], [context.index(text)]) for text in texts))
+    windows = QaWindows(frame, tokenizer, 32, 4)
+    name, action = "gold answer cannot be predicted exactly", "kept, labelled by its tokens"
+    assert windows.problems(None) == [
+        (0, name, action, "saxophon", "saxophonist"),
+        (1, name, action, "50s", "1950s"),
+        (3, name, action, "cafe", "cafe\u0301"),
+    ]
+    for row, text in ((0, "saxophonist"), (2, "cafe\u0301"), (3, "cafe\u0301")):
+        begin, end = windows.char_spans(np.array([row]), windows.start_positions[[row]], windows.end_positions[[row]])
+        assert context[begin[0] : end[0]] == text
+
+
+WITHOUT_TOKENS = ("one \u200b two", "q", ["\u200b"], [4])
+
+
+@pytest.mark.parametrize(
+    "others", [[("one two", "q", ["two"], [4])], [("one", "q", ["one"], [0]), ("one", "q", [], [])]]
+)
+def test_a_gold_answer_without_any_token_is_left_out_of_training(tokenizer, others):
+    frame = qa_frame(WITHOUT_TOKENS, *others)
+    windows = QaWindows(frame, tokenizer, 32, 4, to_train_on=True)
+    assert windows.problems(None) == [(0, "gold answer without tokens", "left out of training", "\u200b", "")]
+    assert windows.example.tolist() == list(range(1, len(frame)))
+    assert windows.gold_lengths[0] == 0
+    assert windows.without_gold_window() == {0: "no token stands for the gold answer"}
+    alone = QaWindows(qa_frame(*others), tokenizer, 32, 4, to_train_on=True)
+    for number in range(len(alone)):
+        expected = {name: np.asarray(value).tolist() for name, value in alone[number].items()}
+        assert {name: np.asarray(value).tolist() for name, value in windows[number].items()} == expected
+
+
+def test_elsewhere_it_stays_and_has_no_gold(tokenizer):
+    windows = QaWindows(qa_frame(WITHOUT_TOKENS), tokenizer, 32, 4)
+    assert windows.problems(None) == [(0, "gold answer without tokens", "kept, cannot be predicted", "\u200b", "")]
+    assert windows.has_gold.tolist() == [False]
+
+
+def test_nothing_but_gold_answers_without_tokens_is_refused(tokenizer):
+    with pytest.raises(DataError, match=r"any of the 1 gold answers .* '\\u200b': look at the data"):
+        QaWindows(qa_frame(WITHOUT_TOKENS), tokenizer, 32, 4, to_train_on=True)
 
 
 def test_lengths_are_those_of_the_items(tokenizer):

@@ -21,7 +21,7 @@ import recordings
 from dynamics import FEW_EPOCHS, fold_windows, over_epochs
 from errors import DataError
 from recordings import RunningEpoch
-from spans import span_logits
+from spans import first_largest, span_logits
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ NOT_REACHED = "in no epoch were all windows with its gold answer trained on"
 
 
 def gold_measures(logits: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Probability, margin and argmax of a softmax against its gold class.
+    """Probability, margin and largest class of a softmax against its gold class.
 
     Args:
         logits: float32 [..., n_classes].
@@ -40,12 +40,12 @@ def gold_measures(logits: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tenso
 
     Returns:
         Gold probability (in [0, 1]), margin (gold logit minus the largest other one, as in Pleiss et al. 2020,
-        equation 1) and argmax, each [...].
+        equation 1) and argmax, each [...]. Of equal logits the first is taken, as for predictions, whichever is gold.
     """
     place = gold[..., None]
     gold_prob = torch.softmax(logits, dim=-1).gather(-1, place)[..., 0]
     others = logits.scatter(-1, place, -torch.inf).amax(-1)
-    return gold_prob, logits.gather(-1, place)[..., 0] - others, logits.argmax(-1)
+    return gold_prob, logits.gather(-1, place)[..., 0] - others, first_largest(logits)
 
 
 def qa_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:

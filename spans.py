@@ -35,7 +35,7 @@ def search_spans(
 
     Returns:
         scores (float32), starts and ends (int64, positions in the window, both inclusive), each [batch, n_best],
-        best first; of equal spans the one that starts, then ends, earlier where only one is kept. Where a window has
+        best first; of equally good spans the first is the one that starts, then ends, earliest. Where a window has
         fewer valid spans the score is -inf and the positions are -1.
     """
     length = start_logits.shape[1]
@@ -45,16 +45,16 @@ def search_spans(
     reach = min(max_answer_length, length)
     ends = torch.nn.functional.pad(end_logits.masked_fill(outside, -torch.inf), (0, reach - 1), value=-torch.inf)
     best_end = torch.nn.functional.max_pool1d(ends[:, None], reach, stride=1)[:, 0]
-    best_starts = largest(starts + best_end, min(n_best, length)).indices
+    best_starts = largest(starts + best_end, min(n_best, length))[1]
     candidate_ends = best_starts[:, :, None] + torch.arange(reach, device=starts.device)
     end_scores = torch.gather(ends, 1, candidate_ends.flatten(1)).view(candidate_ends.shape)
     scores = (torch.gather(starts, 1, best_starts)[:, :, None] + end_scores).flatten(1)
-    top = largest(scores, min(n_best, scores.shape[1]))
-    found_starts = torch.gather(best_starts, 1, top.indices // reach)
-    found_ends = found_starts + top.indices % reach
-    invalid = top.values == -torch.inf
-    found = top.values, found_starts.masked_fill_(invalid, NO_SPAN), found_ends.masked_fill_(invalid, NO_SPAN)
-    short = n_best - top.values.shape[1]
+    top, places = largest(scores, min(n_best, scores.shape[1]))
+    found_starts = torch.gather(best_starts, 1, places // reach)
+    found_ends = found_starts + places % reach
+    invalid = top == -torch.inf
+    found = top, found_starts.masked_fill_(invalid, NO_SPAN), found_ends.masked_fill_(invalid, NO_SPAN)
+    short = n_best - top.shape[1]
     if not short:
         return found
     fills = -torch.inf, NO_SPAN, NO_SPAN
@@ -62,9 +62,22 @@ def search_spans(
     return tuple(torch.nn.functional.pad(values, (0, short), value=fill) for values, fill in pairs)
 
 
-def largest(values: torch.Tensor, k: int):
-    """The k largest values of every row and their indices; where only one is asked for, the first of equal ones."""
-    return values.max(dim=1, keepdim=True) if k == 1 else torch.topk(values, k, dim=1)
+def first_largest(values: torch.Tensor) -> torch.Tensor:
+    """The place of the largest value along the last dimension, of equal ones the first, on every device."""
+    length = values.shape[-1]
+    places = torch.arange(length, device=values.device)
+    largest = values == values.amax(-1, keepdim=True)
+    return torch.where(largest, places, length).amin(-1).clamp(max=length - 1)  # NaN equals nothing
+
+
+def largest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The k largest values of every row [n, m] and their places, best first; of equal best ones the first leads."""
+    first = first_largest(values)[:, None]
+    if k == 1:
+        return values.gather(1, first), first
+    found, places = torch.topk(values, k, dim=1)
+    places = torch.where(places == first, places[:, :1], places)  # equal ones change places
+    return found, torch.cat([first, places[:, 1:]], dim=1)
 
 
 def keep_best(candidates: dict[str, np.ndarray], n_best: int) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from test_training import make_trainer, padded_to, weights
 from transformers import TrainerCallback
 
 import recordings
-from cartography_callback import NEVER, CartographyCallback, qa_measures
+from cartography_callback import NEVER, CartographyCallback, nli_measures, qa_measures
 from errors import DataError
 from windows import NliPairs, PadCollator, QaWindows
 
@@ -256,6 +256,20 @@ def test_hand_worked_windows():
     assert hand_made([5, 0, 0], [5, 0, 0], (0, 0))[2:4] == [1, 1]  # no answer, found
 
 
+def test_of_equal_logits_the_first_counts_whichever_is_gold(monkeypatch):
+    """As in a prediction, whatever a device's argmax does with equal values."""
+    monkeypatch.setattr(
+        torch.Tensor, "argmax", lambda values, dim: values.shape[dim] - 1 - values.flip(dim).max(dim)[1]
+    )
+    assert torch.zeros(1, 3).argmax(-1).tolist() == [2]
+    for gold in range(3):
+        assert hand_made([5, 5, 5], [5, 5, 5], (gold, gold))[2:5] == [gold == 0, gold == 0, 0]
+        assert hand_made([0, 5, 5], [0, 5, 5], (gold, gold))[2] == (gold == 1)
+        logits = torch.tensor([[1.0, 1.0, 1.0], [0.0, 1.0, 1.0]])
+        outputs, inputs = {"logits": logits}, {"labels": torch.tensor([gold, gold])}
+        assert nli_measures(outputs, inputs, torch.zeros(2))[1].tolist() == [gold == 0, gold == 1]
+
+
 def test_rows_that_come_again_in_an_epoch_count_once_with_their_first_time(still_model, tokenizer, tmp_path):
     trainer = make_trainer(still_model, tokenizer, tmp_path / "run", n_rows=6)
     recorder = add_recorder(trainer, tmp_path / "map", [str(number) for number in range(6)])
@@ -280,7 +294,7 @@ def test_examples_that_no_window_holds_are_listed_with_the_reason(tiny_model, to
     )
     frame.loc[2, "context"] = "\u200bAspirin daily."
     trainer = make_trainer(tiny_model, tokenizer, tmp_path / "run", num_train_epochs=1)
-    trainer.train_dataset = QaWindows(frame, tokenizer, MAX_LENGTH, STRIDE)
+    trainer.train_dataset = QaWindows(frame, tokenizer, MAX_LENGTH, STRIDE, to_train_on=True)
     recorded(trainer, tmp_path / "map", ["a", "b", "c"])
     listed = pd.read_csv(tmp_path / "map" / recordings.UNTRACKED).set_index("id")
     assert listed["reason"].to_dict() == {
@@ -288,6 +302,7 @@ def test_examples_that_no_window_holds_are_listed_with_the_reason(tiny_model, to
         "c": "no token stands for the gold answer",
     }
     assert listed.loc["b", "n_windows"] > 1
+    assert listed.loc["c", "n_windows"] == 0  # it was not trained on as if it had no answer
     assert (listed["n_gold_windows"] == 0).all()
     assert list(read(tmp_path / "map", 1).index) == ["a"]
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spans import SpanCollector, keep_best, search_spans, span_logits
+from spans import SpanCollector, first_largest, keep_best, search_spans, span_logits
 
 
 def every_span(starts, ends, first, last, max_answer_length):
@@ -52,14 +52,29 @@ def run_search(starts, ends, first, last, max_answer_length, n_best):
     return [part[0].numpy() for part in found]
 
 
-def test_of_equal_best_spans_the_earlier_and_then_the_shorter_is_found():
-    """Scores rounded to halves have many ties, as those of bfloat16 have."""
+@pytest.mark.parametrize("n_best", [1, 2, 5])
+def test_of_equal_best_spans_the_earlier_and_then_the_shorter_is_found(n_best):
+    """Scores rounded to halves have many ties, as those of bfloat16 have; an n-best list has the same best one."""
     generator = np.random.default_rng(0)
-    for _ in range(200):
-        starts, ends = (generator.integers(-1, 2, size=9) / 2 for _ in range(2))
-        scores, found_starts, found_ends = run_search(starts, ends, 2, 8, 3, 1)
-        valid = [(-(starts[i] + ends[j]), i, j) for i in range(2, 8) for j in range(i, min(i + 3, 8))]
-        assert (-scores[0], found_starts[0], found_ends[0]) == min(valid)
+    for length in (9, 40):
+        for _ in range(200):
+            starts, ends = (generator.integers(-1, 2, size=length) / 2 for _ in range(2))
+            scores, found_starts, found_ends = run_search(starts, ends, 2, length - 1, 3, n_best)
+            places = [(i, j) for i in range(2, length - 1) for j in range(i, min(i + 3, length - 1))]
+            assert (-scores[0], found_starts[0], found_ends[0]) == min(
+                (-(starts[i] + ends[j]), i, j) for i, j in places
+            )
+            spans = list(zip(found_starts, found_ends, strict=True))
+            assert len(set(spans)) == n_best
+            np.testing.assert_array_equal(scores, [starts[i] + ends[j] for i, j in spans])
+
+
+@pytest.mark.parametrize("shape", [(7, 1), (3, 4), (2, 5, 300)])
+def test_the_first_of_equal_largest_values(shape):
+    values = np.random.default_rng(1).integers(0, 3, size=shape).astype(np.float32)
+    expected = np.apply_along_axis(lambda row: list(row).index(max(row)), -1, values)
+    np.testing.assert_array_equal(first_largest(torch.from_numpy(values)), expected)
+    assert 0 <= first_largest(torch.full((2, 3), torch.nan)).max() < 3  # refused later, as figures
 
 
 @settings(max_examples=300, deadline=None)

@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,7 +23,13 @@ TRAINER_DEFAULTS = {
     "save_strategy": "epoch",
 }
 MODEL = "google/electra-small-discriminator"
-GPU_WORKERS = "2"
+# Defaults on a GPU: loading beside its work, and rows in a batch of an evaluation at most, which tokens bound first.
+GPU_WORDS = {"--dataloader_num_workers": "2", "--per_device_eval_batch_size": "1024"}
+UNTRIED = {
+    "--deepspeed": "it takes an optimizer step for every micro-batch",
+    "--fsdp": "nobody has tried it with this suite",
+}
+UNTRIED_VARIABLES = {"ACCELERATE_USE_DEEPSPEED": "--deepspeed", "ACCELERATE_USE_FSDP": "--fsdp"}
 CARTOGRAPHY_DIR = "./cartography_output"
 NOTHING_TO_DO = "nothing to do: pass --do_train to train, --do_eval to evaluate, or both."
 QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
@@ -32,7 +39,9 @@ All of Transformers' TrainingArguments work here as well (--help_trainer lists t
 --num_train_epochs N (3), --per_device_train_batch_size N (8 rows), --learning_rate X (1e-4), --seed N (42),
 --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last, --report_to NAME. Defaults that differ from
 Transformers': --learning_rate 1e-4 (small encoders learn slowly with its 5e-5), --save_strategy epoch,
---logging_steps 50, --logging_nan_inf_filter false, and on a GPU --dataloader_num_workers 2.
+--logging_steps 50, --logging_nan_inf_filter false, and on a GPU --dataloader_num_workers 2 and
+--per_device_eval_batch_size 1024: there a batch of an evaluation has at most that many rows, of like lengths, and no
+more tokens than keep the GPU busy and fit into its memory.
 """
 
 
@@ -126,12 +135,25 @@ def parse_arguments(argv: Sequence[str]):
     if not rest:
         raise UsageError(NOTHING_TO_DO)
     rest += ["--use_cpu"] * options.no_cuda
-    parsed, given = parse_training_arguments(rest), given_flags(rest)
+    given = given_flags(rest)
+    refuse_untried(given)
+    parsed = parse_training_arguments(rest)
     check_options(options, parsed)
     words = device_words(options, parsed, given)
     if not parsed.do_train and "--output_dir" not in given:
         words += ["--output_dir", beside_model(options.model)]
-    return options, parse_training_arguments(rest + words)
+    return options, settled(
+        parse_training_arguments(rest + words), "--bf16" in given or options.precision == helpers.BF16
+    )
+
+
+def settled(training_args, asked_for_bf16: bool):
+    """TrainingArguments for one GPU of several, which say whether a model that fails in bf16 may have float32."""
+    from devices import use_one_gpu
+
+    training_args.precision_is_free = not asked_for_bf16
+    use_one_gpu(training_args)
+    return training_args
 
 
 def given_flags(words: Sequence[str]) -> set[str]:
@@ -165,8 +187,8 @@ def device_words(options: argparse.Namespace, parsed, given: set[str]) -> list[s
     device = parsed.device
     if parsed.fp16 and device.type == "cpu":
         raise UsageError("--fp16 needs a GPU: give --precision bf16 or float32.")
-    if device.type == "cuda" and "--dataloader_num_workers" not in given:
-        words = ["--dataloader_num_workers", GPU_WORKERS]
+    if device.type == "cuda":
+        words = [word for flag, value in GPU_WORDS.items() if flag not in given for word in (flag, value)]
     else:
         words = ["--use_cpu"] * (device.type == "cpu")  # TrainingArguments take bf16 on a CPU only with this flag
     if own:
@@ -174,6 +196,8 @@ def device_words(options: argparse.Namespace, parsed, given: set[str]) -> list[s
     from devices import settle_precision
 
     asked, trained = options.precision, None if parsed.do_train else trained_precision(options.model)
+    if trained in (helpers.FP16, helpers.TF32) and not asked:
+        return words + trained_words(trained, device)
     precision, why = settle_precision(asked or trained or helpers.AUTO, device)
     if trained and not asked:
         why = "the model was trained in it; --precision chooses"
@@ -181,10 +205,26 @@ def device_words(options: argparse.Namespace, parsed, given: set[str]) -> list[s
     return words + ["--bf16"] * (precision == helpers.BF16)
 
 
+def refuse_untried(given: set[str]) -> None:
+    """UsageError for ways to share a training among GPUs that this suite's steps do not fit."""
+    asked = {flag for variable, flag in UNTRIED_VARIABLES.items() if os.environ.get(variable, "false") == "true"}
+    for flag in sorted((given | asked) & UNTRIED.keys()):
+        raise UsageError(f"{flag} is not offered, because {UNTRIED[flag]}: use torchrun without it.")
+
+
 def trained_precision(model: str) -> str | None:
-    """What a model of this suite was trained in, as --precision names it; None for any other model."""
+    """What a model of this suite was trained in, as settings name it; None for any other model."""
     trained = outputs.read_manifest(model).get("settings", {}).get("precision")
-    return trained if trained in helpers.PRECISIONS else None
+    return trained if trained in {*helpers.PRECISIONS, helpers.FP16, helpers.TF32} else None
+
+
+def trained_words(trained: str, device) -> list[str]:
+    """TrainingArguments' words for evaluating in fp16 or TF32, which the model was trained in; only GPUs have them."""
+    if device.type != "cuda":
+        logger.info("Computing in float32: the model was trained in %s, which needs a GPU.", trained)
+        return []
+    logger.info("Computing in %s: the model was trained in it; --precision chooses.", trained)
+    return ["--fp16"] if trained == helpers.FP16 else ["--tf32", "true"]
 
 
 def trainer_parser() -> argparse.ArgumentParser:
@@ -251,6 +291,10 @@ def check_options(options: argparse.Namespace, training_args) -> None:
             "--validation_fraction holds out training rows, so it does not go with --eval_dataset or --eval_split.",
         ),
         (options.doc_stride is not None and options.doc_stride < 0, "--doc_stride must be at least 0 tokens."),
+        (
+            not training_args.accelerator_config.even_batches,
+            '--accelerator_config {"even_batches": false} is not offered: leave it out.',
+        ),
         (training_args.label_smoothing_factor, "--label_smoothing_factor is not offered: leave it out."),
     ):
         if refused:

@@ -56,7 +56,7 @@ def qa_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) 
     margin the mean of the start's and the end's.
     """
     gold = torch.stack([inputs["start_positions"], inputs["end_positions"]])
-    sides = [span_logits(outputs[name], inputs["attention_mask"]) for name in ("start_logits", "end_logits")]
+    sides = [span_logits(outputs[name], inputs.get("attention_mask")) for name in ("start_logits", "end_logits")]
     probs, margins, (start, end) = gold_measures(torch.stack(sides), gold)
     correct = (start == gold[0]) & (end == gold[1])
     shared = (torch.minimum(end, gold[1]) - torch.maximum(start, gold[0]) + 1).clamp(min=0)

@@ -1,49 +1,61 @@
-"""What a device does well: its precision, an exact fast path for float32, memory that is kept, its peak."""
+"""What a device does well: its precision, an exact fast path for float32, attention; and how many of it are used."""
 
-import ctypes
-import sys
-from pathlib import Path
+import logging
 
 import torch
 
 from cpu_functions import use_fast_attention
 from errors import UsageError
-from helpers import AUTO, BF16, CPU_MICRO_BATCH_TOKENS, FLOAT32
+from helpers import AUTO, BF16, FLOAT32, FP16, TF32
+from memory import keep_freed_memory
 
-# The share of a GPU's memory that activations may take; weights, gradients and the optimizer's state have the rest.
-ACTIVATIONS_SHARE = 0.4
+logger = logging.getLogger(__name__)
+
 # The largest error of a product of two matrices of PROBE x PROBE standard normal numbers, against float64 and in units
 # of the product's own standard deviation (√PROBE), that still is float32's own.
 PROBE, EXACT_ERROR = 512, 2e-5
-# Of glibc's mallopt (malloc.h), and how many bytes may lie free, and from which size on a block is always given back.
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-KEPT_BYTES, LARGE_BYTES = 2**29, 2**25
+# Models whose own code fails in bfloat16.
+NO_BF16 = {"deberta"}
 
 
-def settle_precision(asked: str, device: torch.device) -> tuple[str, str]:
-    """(precision, why): "float32", or "bf16" where it was asked for or, with "auto", where the device multiplies in it.
+def multiplies_in_bf16(device: torch.device) -> bool:
+    """Whether a device has products in bfloat16, by what it says of itself."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        able = torch.cpu.get_capabilities()
+        return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    from transformers.utils import is_torch_bf16_available_on_device
+
+    return is_torch_bf16_available_on_device(device.type)
+
+
+def settle_precision(asked: str, device: torch.device, model_type: str | None = None) -> tuple[str, str]:
+    """(precision, why): "float32", or "bf16" where it was asked for or, with "auto", where device and model have it.
+
+    Args:
+        model_type: as a configuration names it; None where it is not known yet.
 
     Raises:
         UsageError: bf16 was asked for on a GPU that has none.
     """
-    if device.type == "cuda":
-        is_native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
-        is_native = any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
-    if asked == BF16 and device.type == "cuda" and not is_native:
-        raise UsageError("--precision bf16: this GPU does not compute in bfloat16, so give float32.")
+    is_native, name = multiplies_in_bf16(device), "GPU" if device.type == "cuda" else device.type.upper()
+    if asked == BF16 and device.type != "cpu" and not is_native:
+        raise UsageError(f"--precision bf16: this {name} does not compute in bfloat16, so give float32.")
     if asked != AUTO:
         return asked, "it was asked for"
+    if model_type in NO_BF16:
+        return FLOAT32, "this model's attention fails in bfloat16"
     if is_native:
-        return BF16, f"this {device.type.upper()} multiplies in bfloat16"
-    return FLOAT32, f"this {device.type.upper()} does not multiply in bfloat16"
+        return BF16, f"this {name} multiplies in bfloat16"
+    hint = "; --fp16 is faster, with a loss that is scaled" if device.type == "cuda" else ""
+    return FLOAT32, f"this {name} does not multiply in bfloat16{hint}"
 
 
 def refuse_bf16_model(config, precision: str) -> None:
     """UsageError where a model's own code does not compute in bf16."""
-    if precision == BF16 and config.model_type == "deberta":
-        raise UsageError("DeBERTa's attention (the first version's) fails in bf16: add --precision float32.")
+    if precision == BF16 and config.model_type in NO_BF16:
+        raise UsageError("DeBERTa's attention (the first version's) fails in bf16: give --precision float32.")
 
 
 def use_exact_float32(device: torch.device) -> bool:
@@ -76,67 +88,54 @@ def choose_attention(model, device: torch.device) -> None:
         model.set_attn_implementation("eager")
 
 
-def keep_freed_memory() -> None:
-    """Have the C library keep some freed memory for the next step, instead of giving it back to the kernel each time.
+def use_one_gpu(training_args) -> None:
+    """Have a process that was not started by torchrun train on one GPU, as the Trainer does where it must.
 
-    Every page that comes back from the kernel is cleared first.
-    Acts with glibc (Linux), and does nothing elsewhere.
+    Its other way, nn.DataParallel, takes a batch for each GPU, and its threads open autocast without a type, so that
+    bf16 would silently be float16 without a scaler.
     """
-    if not sys.platform.startswith("linux"):
+    n_gpus = training_args.n_gpu
+    if n_gpus < 2:
         return
-    library = ctypes.CDLL(None)
-    if hasattr(library, "mallopt"):
-        library.mallopt(M_MMAP_THRESHOLD, LARGE_BYTES)
-        library.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
-
-
-def micro_batch_tokens(config, max_length: int, device: torch.device) -> int:
-    """Tokens, padding included, that are trained on at a time: what a CPU's cache or a GPU's memory holds.
-
-    On a GPU activations take `hidden_size` · (34 + 5 · heads · length / hidden_size) bytes a token and layer in 16 bits
-    (Korthikanti et al. 2022, arXiv 2205.05198, equation 1), and twice that in float32, which is what is reckoned with.
-    """
-    if device.type != "cuda":
-        return CPU_MICRO_BATCH_TOKENS
-    a_layer = 2 * (34 * config.hidden_size + 5 * config.num_attention_heads * max_length)
-    room = ACTIVATIONS_SHARE * torch.cuda.get_device_properties(device).total_memory
-    return max(max_length, int(room / (a_layer * config.num_hidden_layers)))
-
-
-def peak_memory(device: torch.device) -> dict[str, float]:
-    """The most memory that this process has held so far, in GB (10^9 bytes): "host" (Linux) and, on a GPU, "gpu"."""
-    found = {}
-    status = Path("/proc/self/status")  # getrusage would also count the process that started this one
-    if status.is_file():
-        kilobytes = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmHWM")]
-        if kilobytes:
-            found["host"] = 1024 * int(kilobytes[0]) / 1e9
-    if device.type == "cuda":
-        found["gpu"] = torch.cuda.max_memory_allocated(device) / 1e9
-    return found
+    training_args._n_gpu = 1
+    logger.info("Using one of %d GPUs; start with torchrun --nproc_per_node %d for all.", n_gpus, n_gpus)
 
 
 def precision_name(training_args) -> str:
-    """What TrainingArguments compute in: "bf16", "fp16" or "float32"."""
-    return BF16 if training_args.bf16 else "fp16" if training_args.fp16 else FLOAT32
+    """What TrainingArguments compute in: "bf16", "fp16", "float32", or "tf32" where --tf32 true asked for it."""
+    if training_args.bf16 or training_args.fp16:
+        return BF16 if training_args.bf16 else FP16
+    return TF32 if training_args.tf32 and training_args.device.type == "cuda" else FLOAT32
 
 
-def speed_up(device: torch.device) -> bool:
+def keep_float32(precision: str) -> None:
+    """Have a GPU multiply float32 numbers as such where the precision is "float32".
+
+    PyTorch lets convolutions round them to TF32 by itself, and --torch_compile switches that on for all products.
+    """
+    if precision == FLOAT32:
+        torch.backends.cuda.matmul.fp32_precision = "ieee"
+        torch.backends.cudnn.conv.fp32_precision = "ieee"
+        torch.backends.cudnn.rnn.fp32_precision = "ieee"
+
+
+def speed_up(device: torch.device, precision: str) -> bool:
     """Set this process up to compute fast; whether float32 goes through oneDNN from now on."""
     keep_freed_memory()
+    if device.type == "cuda":
+        keep_float32(precision)
     return use_exact_float32(device)
 
 
-def settle_computing(training_args, asked_tokens: int | None, config, max_length: int) -> dict:
+def settle_computing(training_args, config) -> dict:
     """Set this process up to train fast; what the manifest says of it.
 
     Returns:
-        "precision", "exact_float32_by_onednn" (whether float32 goes that way) and "micro_batch_tokens".
+        "precision" and "exact_float32_by_onednn" (whether float32 goes that way).
     """
-    device = training_args.device
-    refuse_bf16_model(config, precision_name(training_args))
-    return {
-        "precision": precision_name(training_args),
-        "exact_float32_by_onednn": speed_up(device),
-        "micro_batch_tokens": asked_tokens or micro_batch_tokens(config, max_length, device),
-    }
+    if training_args.bf16 and training_args.precision_is_free and config.model_type in NO_BF16:
+        training_args.bf16, training_args.mixed_precision = False, "no"
+        logger.info("Computing in float32 after all: this model's attention fails in bfloat16.")
+    precision = precision_name(training_args)
+    refuse_bf16_model(config, precision)
+    return {"precision": precision, "exact_float32_by_onednn": speed_up(training_args.device, precision)}

@@ -1,5 +1,6 @@
 """Vectors of examples: [CLS] beside the mean of the answer's tokens, in batches by a token budget, shard by shard."""
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
@@ -14,9 +15,9 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 import outputs
-from batches import pack
 from errors import DataError
 from helpers import BF16
+from memory import NO_ROOM, is_out_of_memory, said_where_full
 from tokens import TOKENIZE_BATCH
 from windows import MODEL_INPUTS, NliPairs, PadCollator, QaWindows, pair_template
 
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 SHARD_ROWS = 4096
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 2048, 65_536
 SHARDS = "unfinished_shards"
+ONE_ROW_FULL = "not even one row fits: lower --max_length, or take a smaller --model_path"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,10 +89,16 @@ class Encoder:
     """A model without its head that turns items into vectors of 2 x hidden size."""
 
     def __init__(self, model, tokenizer, *, precision: str, cls_index: int):
-        """`precision` is "float32" or "bf16"; pooling is in float32 always."""
+        """`precision` is "float32" or "bf16"; pooling is in float32 always.
+
+        Raises:
+            DataError: the device has no room for the model.
+        """
         self.device = PartialState().device
-        self.model = model.eval().to(self.device)
-        self.collate, self.cls_index = PadCollator(tokenizer), cls_index
+        with said_where_full(NO_ROOM):
+            self.model = model.eval().to(self.device)
+        self.on_gpu = self.device.type == "cuda"
+        self.collate, self.cls_index = PadCollator(tokenizer, for_gpu=self.on_gpu), cls_index
         self.precision = precision
         self.casts = torch.autocast(self.device.type, torch.bfloat16, enabled=precision == BF16)
 
@@ -101,18 +109,39 @@ class Encoder:
             digest.update(name.encode() + weights.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
+    def moved(self, values: torch.Tensor) -> torch.Tensor:
+        """Values on the device, on a GPU without waiting for what it computes."""
+        return values.pin_memory().to(self.device, non_blocking=True) if self.on_gpu else values.to(self.device)
+
     @torch.inference_mode()
-    def vectors(self, items: list[dict], spans: np.ndarray) -> np.ndarray:
-        """[CLS] ⊕ mean of the span's tokens, float32 [n_items, 2 x hidden size]."""
-        batch = {name: value.to(self.device) for name, value in self.collate(items).items()}
+    def vectors(self, items: list[dict], spans: np.ndarray) -> torch.Tensor:
+        """[CLS] ⊕ mean of the span's tokens, float32 [n_items, 2 x hidden size], on the device."""
+        batch = self.collate(items)
+        inputs = {name: self.moved(batch[name]) for name in MODEL_INPUTS if name in batch}
         with self.casts:
-            hidden = self.model(**{name: batch[name] for name in MODEL_INPUTS if name in batch}).last_hidden_state
+            hidden = self.model(**inputs).last_hidden_state
         hidden = hidden.float()
-        first, last = torch.from_numpy(spans).to(self.device).T
+        first, last = self.moved(torch.from_numpy(spans)).T
         place = torch.arange(hidden.shape[1], device=self.device)
         inside = ((place >= first[:, None]) & (place <= last[:, None])).float()
         mean = torch.einsum("bl,blh->bh", inside, hidden) / inside.sum(1, keepdim=True)
-        return torch.cat([hidden[:, self.cls_index], mean], dim=1).cpu().numpy()
+        return torch.cat([hidden[:, self.cls_index], mean], dim=1)
+
+    def vectors_where_room(self, items: list[dict], spans: np.ndarray) -> torch.Tensor | None:
+        """As `vectors`; None where several items have no room together.
+
+        Raises:
+            DataError: the device has no room for one.
+        """
+        try:
+            with said_where_full(ONE_ROW_FULL) if len(items) == 1 else contextlib.nullcontext():
+                return self.vectors(items, spans)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        if self.on_gpu:
+            torch.cuda.empty_cache()
+        return None
 
 
 def embed(plan: Plan, encoder: Encoder, batch_tokens: int, directory: Path) -> list[tuple[np.ndarray, Path]]:
@@ -138,9 +167,10 @@ def embed(plan: Plan, encoder: Encoder, batch_tokens: int, directory: Path) -> l
     if len(left) < len(mine):
         logger.info("%d of %d shards are there from an earlier run.", len(mine) - len(left), len(mine))
     n_rows = sum(len(parts[number]) for number in left)
+    batches = Batches(batch_tokens)
     with tqdm(total=n_rows, desc="Embedding", unit="row", disable=not state.is_main_process) as bar:
         for number in left:
-            write_shard(files[number], plan, encoder, parts[number], batch_tokens, bar)
+            write_shard(files[number], plan, encoder, parts[number], batches, bar)
     state.wait_for_everyone()
     return list(zip(parts, files, strict=True))
 
@@ -154,13 +184,52 @@ def start_shards(shards: Path, made_with: dict) -> None:
         outputs.write_json(path, made_with)
 
 
-def write_shard(path: Path, plan: Plan, encoder: Encoder, rows: np.ndarray, batch_tokens: int, bar) -> None:
-    """Embed some examples and write their vectors."""
-    found = []
-    for batch in pack(plan.items.lengths[plan.item[rows]], batch_tokens):
-        chosen = rows[batch]
-        found.append(encoder.vectors([plan.items[item] for item in plan.item[chosen]], plan.spans[chosen]))
+class Batches:
+    """Batches of rows by falling length within a budget of tokens, which is halved where the device has no room.
+
+    Attributes:
+        batch_tokens: padding included.
+    """
+
+    def __init__(self, batch_tokens: int):
+        self.batch_tokens, self.full_with = batch_tokens, 0
+
+    def first(self, lengths: np.ndarray) -> int:
+        """The rows of the next batch, of those that are left."""
+        return max(1, self.batch_tokens // int(lengths[0]))
+
+    def halve(self, n_tokens: int) -> None:
+        """Take at most half the tokens that had no room."""
+        self.batch_tokens, self.full_with = n_tokens // 2, self.full_with or n_tokens
+
+    def say(self) -> None:
+        """Say, once there is room, that batches are smaller than asked for; once."""
+        if self.full_with > 0:
+            sentence = "The memory is full with %d tokens at a time, so embedding goes on in batches of %d; "
+            logger.warning(sentence + "--batch_tokens chooses.", self.full_with, self.batch_tokens)
+            self.full_with = -1
+
+
+def write_shard(path: Path, plan: Plan, encoder: Encoder, rows: np.ndarray, batches: Batches, bar) -> None:
+    """Embed some examples and write their vectors; while a GPU computes a batch, the next one is prepared.
+
+    Raises:
+        DataError: the device has no room for one row, or the file cannot be written.
+    """
+    lengths, begin = plan.items.lengths[plan.item[rows]], 0
+    found, waiting = [], []
+    while begin < len(rows):
+        chosen = rows[begin : begin + batches.first(lengths[begin:])]
+        vectors = encoder.vectors_where_room([plan.items[item] for item in plan.item[chosen]], plan.spans[chosen])
+        if vectors is None:
+            batches.halve(len(chosen) * int(lengths[begin]))
+            continue
+        batches.say()
+        found += [earlier.cpu().numpy() for earlier in waiting]
+        waiting = [vectors]
+        begin += len(chosen)
         bar.update(len(chosen))
+    found += [last.cpu().numpy() for last in waiting]
     with outputs.atomic_writer(path, binary=True) as file:
         np.save(file, np.concatenate(found))
 

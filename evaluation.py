@@ -87,7 +87,7 @@ class QaEvaluation:
 
     def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """On the device: row, loss, null score and the best spans of every window of the batch."""
-        mask = inputs["attention_mask"]
+        mask = inputs.get("attention_mask")
         starts = span_logits(outputs["start_logits"], mask)
         ends = span_logits(outputs["end_logits"], mask)
         cls_index = self.windows.template.cls_index

@@ -8,6 +8,7 @@ and, last, manifest.json.
 """
 
 import argparse
+import datetime
 import logging
 import sys
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from helpers import DOC_STRIDE, MAX_LENGTH
 logger = logging.getLogger("extract_embeddings")
 
 MODEL_FLAG = "--model_path"
+# How long a process waits for the others.
+PEERS_HOURS = 2
 MODEL_DIR, OUTPUT_DIR, SEED = "./trainer_output", "./embeddings_output", 42
 
 
@@ -129,7 +132,7 @@ def make_encoder(options: argparse.Namespace, path: str, config, tokenizer, devi
     precision, why = settle_precision(asked, device)
     refuse_bf16_model(config, precision)
     logger.info("Computing in %s: %s.", precision, why)
-    speed_up(device)
+    speed_up(device, precision)
     model = helpers.load_encoder(path, config, MODEL_FLAG)
     choose_attention(model, device)
     return Encoder(model, tokenizer, precision=precision, cls_index=pair_template(tokenizer).cls_index)
@@ -172,11 +175,12 @@ def main(argv: Sequence[str]) -> None:
     task = settle_task(options, manifest)
     from accelerate import PartialState
 
-    state = PartialState(cpu=options.no_cuda)
+    # NCCL would give up after ten minutes; gloo waits half an hour, and the processes' shares may differ by more
+    state = PartialState(cpu=options.no_cuda, timeout=datetime.timedelta(hours=PEERS_HOURS))
     with state.main_process_first():
         examples = load_rows(options, manifest, task)
-    from devices import peak_memory
     from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, embed
+    from memory import peak_memory
 
     config, tokenizer = helpers.load_config(path, MODEL_FLAG), helpers.load_tokenizer(path, MODEL_FLAG)
     plan, lengths = make_plan(options, manifest.get("settings", {}), examples.frame, config, tokenizer, task)

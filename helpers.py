@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 DEMO_MODEL = "demo"
 AUTO, FLOAT32, BF16 = PRECISIONS = ("auto", "float32", "bf16")
+FP16, TF32 = "fp16", "tf32"  # by Transformers' own flags
 CPU_MICRO_BATCH_TOKENS = 1024
 MAX_LENGTH, DOC_STRIDE, N_BEST_SIZE, NULL_SCORE_THRESHOLD = 512, 128, 20, 0.0
 REPORT_MAX_POINTS = 20_000

@@ -34,6 +34,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     from devices import choose_attention, settle_computing
     from features import prepare_nli, prepare_qa
     from label_names import fit_labels
+    from memory import NO_ROOM, eval_batch_tokens, micro_batch_tokens, said_where_full
     from training import NliTrainer, QaTrainer
     from windows import PadCollator
 
@@ -45,27 +46,32 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     features, evaluation, settings = prepare(options, data, tokenizer, max_length, training_args.seed)
     refusals.refuse_unknown_figure(training_args, evaluation)
     set_seed(training_args.seed)
-    computing = settle_computing(training_args, options.micro_batch_tokens, config, max_length)
+    computing = settle_computing(training_args, config)
     model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
     if can_stand_in(training_args):
         choose_attention(model, training_args.device)
     computing["attention"] = model.config._attn_implementation
     refusals.refuse_dropped_rows(training_args, features)
+    device = training_args.device
+    fit = {"max_length": max_length, "device": device, "in_16_bits": training_args.bf16 or training_args.fp16}
+    computing["micro_batch_tokens"] = options.micro_batch_tokens or micro_batch_tokens(model, **fit)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))
     try:
-        trainer = trainer_class(
-            model=model,
-            args=training_args,
-            train_dataset=features.get("train"),
-            eval_dataset=features.get("eval"),
-            processing_class=tokenizer,
-            data_collator=PadCollator(tokenizer),
-            evaluation=evaluation,
-            recorder=make_recorder(options, training_args, data, features),
-            examples_per_row=part.n_examples / len(part),
-            micro_batch_tokens=computing["micro_batch_tokens"],
-        )
+        with said_where_full(NO_ROOM):
+            trainer = trainer_class(
+                model=model,
+                args=training_args,
+                train_dataset=features.get("train"),
+                eval_dataset=features.get("eval"),
+                processing_class=tokenizer,
+                data_collator=PadCollator(tokenizer, for_gpu=device.type == "cuda"),
+                evaluation=evaluation,
+                recorder=make_recorder(options, training_args, data, features),
+                examples_per_row=part.n_examples / len(part),
+                micro_batch_tokens=computing["micro_batch_tokens"],
+                eval_batch_tokens=eval_batch_tokens(model, **fit),
+            )
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {helpers.one_line(error)}.") from error
     return trainer, settings | computing, features
@@ -121,15 +127,17 @@ def train_model(trainer, checkpoint: str | None) -> None:
     Raises:
         DataError: the device's memory does not hold a batch, the weights are not numbers, or the disk is full.
     """
-    import torch
+    from memory import said_where_full
 
+    remedy = "lower --micro_batch_tokens or --max_length"
+    if trainer.args.auto_find_batch_size:
+        remedy = "even a batch of one row does not fit: lower --max_length, or take a smaller --model"
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with said_where_full(remedy):
+            trainer.train(resume_from_checkpoint=checkpoint)
         refuse_nan_weights(trainer.model)
         trainer.save_model()
         trainer.save_state()
-    except torch.OutOfMemoryError as error:
-        raise DataError(out_of_memory("train")) from error
     except Exception as error:  # the tokenizer's writer raises a bare Exception when the disk is full
         if not outputs.is_full(trainer.args.output_dir, error):
             raise
@@ -146,24 +154,13 @@ def refuse_nan_weights(model) -> None:
         )
 
 
-def out_of_memory(purpose: str) -> str:
-    """One sentence for a full GPU, with the two flags that help."""
-    flag = "--micro_batch_tokens" if purpose == "train" else "--per_device_eval_batch_size"
-    return f"the GPU's memory is full: lower {flag} or --max_length."
-
-
 def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict:
     """Evaluate, write figures and predictions from the first process, and return the figures.
 
     Raises:
         DataError: the device's memory does not hold a batch.
     """
-    import torch
-
-    try:
-        figures = trainer.evaluate()
-    except torch.OutOfMemoryError as error:
-        raise DataError(out_of_memory("eval")) from error
+    figures = trainer.evaluate()
     if trainer.is_world_process_zero():
         directory = Path(trainer.args.output_dir)
         evaluations.write_evaluation(directory, trainer.evaluation, figures, problems["eval"], options.save_nbest)
@@ -202,7 +199,7 @@ def begin(options: argparse.Namespace, training_args, problems: dict, *, anew: b
 def close(options: argparse.Namespace, training_args, data: dict, settings: dict, path: str) -> None:
     """Write the manifests; `path` of the model that was loaded."""
     import manifests
-    from devices import peak_memory
+    from memory import peak_memory
 
     memory = peak_memory(training_args.device)
     settings = settings | {"peak_memory_gb": memory}

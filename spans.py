@@ -7,8 +7,13 @@ NO_SPAN = -1
 CANDIDATE = {"example": np.int64, "score": np.float32, "start": np.int32, "end": np.int32}
 
 
-def span_logits(logits: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """Start or end logits in float32 with padding masked out, so that a batch's other rows never enter a softmax."""
+def span_logits(logits: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
+    """Start or end logits in float32 with padding masked out, so that a batch's other rows never enter a softmax.
+
+    Without a mask there is no padding.
+    """
+    if attention_mask is None:
+        return logits.float()
     return logits.float().masked_fill(attention_mask == 0, torch.finfo(torch.float32).min)
 
 

@@ -7,18 +7,21 @@ import time
 from pathlib import Path
 
 import torch
+from accelerate.utils import send_to_device
 from tqdm import tqdm
 from transformers import ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from batches import micro_batches
+from batches import LengthBatches, micro_batches
 from cpu_functions import CpuFunctions, can_stand_in
+from memory import said_where_full
 from spans import span_logits
 from windows import MODEL_INPUTS
 
 logger = logging.getLogger(__name__)
 
+EVAL_REMEDY = "lower --per_device_eval_batch_size or --max_length"
 QUIET = {"eval_runtime", "eval_samples_per_second", "eval_steps_per_second", "eval_model_preparation_time", "epoch"}
 
 
@@ -30,17 +33,29 @@ class ExampleTrainer(Trainer):
     """
 
     def __init__(
-        self, *, micro_batch_tokens: int, evaluation=None, recorder=None, examples_per_row: float = 1.0, **kwargs
+        self,
+        *,
+        micro_batch_tokens: int,
+        eval_batch_tokens: int | None = None,
+        evaluation=None,
+        recorder=None,
+        examples_per_row: float = 1.0,
+        **kwargs,
     ):
         """
         Args:
             micro_batch_tokens: padding included, that go through the model at a time in training.
+            eval_batch_tokens: padding included, in a batch of an evaluation, whose rows then come by length, at most
+                as many as --per_device_eval_batch_size says; None for batches of just that many rows.
             evaluation: Qa- or NliEvaluation over `eval_dataset`.
             recorder: CartographyCallback that sees every training batch.
             examples_per_row: scales the speed that is shown.
         """
+        if kwargs["args"].device.type == "cuda":
+            kwargs["args"].accelerator_config.non_blocking = True  # batches lie in pinned memory
         super().__init__(**kwargs)
-        self.micro_batch_tokens, self.evaluation, self.recorder = micro_batch_tokens, evaluation, recorder
+        self.micro_batch_tokens, self.eval_batch_tokens = micro_batch_tokens, eval_batch_tokens
+        self.evaluation, self.recorder = evaluation, recorder
         alone = self.args.world_size == 1
         self.functions = CpuFunctions(sums_gradients=alone) if can_stand_in(self.args) else contextlib.nullcontext()
         if recorder is not None:
@@ -59,11 +74,14 @@ class ExampleTrainer(Trainer):
         return model(**{key: inputs[key] for key in MODEL_INPUTS if key in inputs})
 
     def get_batch_samples(self, epoch_iterator, num_batches: int, device):
-        """The micro-batches of one optimizer step and the number of their rows on all processes."""
+        """The micro-batches of one optimizer step and the number of their rows on all processes.
+
+        One process knows it without asking its device.
+        """
         batches = list(itertools.islice(epoch_iterator, num_batches))
-        n_rows = torch.tensor(sum(len(batch["input_ids"]) for batch in batches), device=device)
+        n_rows = sum(len(batch["input_ids"]) for batch in batches)
         if self.args.world_size > 1:
-            n_rows = self.accelerator.gather(n_rows).sum()
+            n_rows = self.accelerator.gather(torch.tensor(n_rows, device=device)).sum()
         return batches, n_rows
 
     def training_step(self, model, inputs, num_items_in_batch=None):
@@ -121,16 +139,27 @@ class ExampleTrainer(Trainer):
         return sampler
 
     def get_eval_dataloader(self, eval_dataset=None):
-        """As in Trainer, but no evaluation row is ever dropped to fill batches."""
+        """As in Trainer, but no row is ever dropped to fill batches; by a budget of tokens where one is set."""
+        if self.eval_batch_tokens is not None:
+            return self.eval_loader_by_length()
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args.dataloader_drop_last = drop_last
 
+    def eval_loader_by_length(self):
+        """Batches of like lengths; rows are placed by number, so that their order is free."""
+        rows, args = self.eval_dataset, self.args
+        share = {"process": args.process_index, "n_processes": args.world_size}
+        batches = LengthBatches(rows.lengths, self.eval_batch_tokens, args.per_device_eval_batch_size, **share)
+        workers = args.dataloader_num_workers
+        loading = {"num_workers": workers, "pin_memory": args.dataloader_pin_memory and args.device.type == "cuda"}
+        return torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator, **loading)
+
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Evaluate a batch; only the few numbers that the evaluation keeps leave the device."""
-        inputs = self._prepare_inputs(inputs)
+        inputs = send_to_device(inputs, self.args.device, non_blocking=self.args.device.type == "cuda")
         with torch.no_grad(), self.compute_loss_context_manager():
             outputs = self.forward(model, inputs)
             losses = self.row_losses(outputs, inputs)
@@ -145,7 +174,8 @@ class ExampleTrainer(Trainer):
         """As in Trainer, with the figures of the evaluation over all rows, each counted once."""
         self.evaluation.start()
         devices = [self.args.device] if self.args.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):  # looking at the model draws no random number from its training
+        forked = torch.random.fork_rng(devices)  # looking at the model draws no random number from its training
+        with forked, said_where_full(EVAL_REMEDY):
             output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
         figures = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluation.finish().items()}
         output.metrics.update(figures)
@@ -157,7 +187,7 @@ class QaTrainer(ExampleTrainer):
 
     def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every window, float32 [batch]."""
-        mask = inputs["attention_mask"]
+        mask = inputs.get("attention_mask")
         loss = torch.nn.functional.cross_entropy
         start = loss(span_logits(outputs["start_logits"], mask), inputs["start_positions"], reduction="none")
         end = loss(span_logits(outputs["end_logits"], mask), inputs["end_positions"], reduction="none")

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from batches import rounded
 from errors import DataError, UsageError
 from tokens import Ragged, TokenizedContexts, tokenize_contexts, tokenize_pairs, tokenize_texts
 
@@ -359,14 +360,20 @@ def fit_questions(questions: list[list[int]], room: int, doc_stride: int) -> tup
 
 
 class PadCollator:
-    """Pad the sequences of a batch to its longest one and stack everything else; the mask marks what is not padding."""
+    """Pad the sequences of a batch to its longest one and stack everything else; the mask marks what is not padding.
 
-    def __init__(self, tokenizer):
+    For a GPU they are padded on to the next size that it likes, there is no mask where nothing is padded, and `lengths`
+    (int64 [batch]) stays on the host.
+    """
+
+    def __init__(self, tokenizer, *, for_gpu: bool = False):
         self.fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
+        self.for_gpu = for_gpu
 
-    def __call__(self, items: list[dict]) -> dict[str, torch.Tensor]:
+    def __call__(self, items: list[dict]) -> dict:
         lengths = np.array([len(item["input_ids"]) for item in items])
-        positions = np.arange(lengths.max())
+        longest = int(lengths.max())
+        positions = np.arange(rounded(longest) if self.for_gpu else longest)
         mask = positions < lengths[:, None]
         batch = {"attention_mask": torch.from_numpy(mask.astype(np.int64))}
         for key in items[0]:
@@ -376,4 +383,8 @@ class PadCollator:
                 batch[key] = torch.from_numpy(padded)
             else:
                 batch[key] = torch.from_numpy(np.array([item[key] for item in items], dtype=np.int64))
+        if self.for_gpu:
+            batch["lengths"] = lengths
+            if mask.all():
+                del batch["attention_mask"]
         return batch

@@ -82,6 +82,7 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
     from transformers import TrainingArguments
 
     import devices
+    import memory
     from inputs import questions
     from training import QaTrainer
     from windows import PadCollator, QaWindows
@@ -90,7 +91,7 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
     if ours or (way == "tuned by hand" and device == "cpu"):
         devices.use_exact_float32(place)
     if ours:
-        devices.keep_freed_memory()
+        memory.keep_freed_memory()
     torch.manual_seed(0)
     model, tokenizer = make_model(shape)
     if ours:
@@ -110,7 +111,8 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
         disable_tqdm=True,
         remove_unused_columns=False,
     )
-    budget = devices.micro_batch_tokens(model.config, USUAL[shape], place) if ours else sys.maxsize
+    fit = {"device": place, "in_16_bits": in_bf16(way, device)}
+    budget = memory.micro_batch_tokens(model, USUAL[shape], **fit) if ours else sys.maxsize
     trainer = QaTrainer(
         model=model,
         args=arguments,
@@ -140,7 +142,7 @@ def watch(trainer) -> dict:
     """Seconds, rows and tokens of the steps after the first one, filled in by every call of `train`."""
     from transformers import TrainerCallback
 
-    import devices
+    import memory
 
     found = {"seconds": 0.0, "rows": 0, "tokens": 0, "gigabytes": 0.0}
     step = trainer.training_step
@@ -162,8 +164,8 @@ def watch(trainer) -> dict:
 
                 torch.cuda.synchronize()
             found["seconds"] = time.perf_counter() - found["begin"]
-            memory = devices.peak_memory(args.device)
-            found["gigabytes"] = memory.get("gpu", memory.get("host", 0.0))
+            held = memory.peak_memory(args.device)
+            found["gigabytes"] = held.get("gpu", held.get("host", 0.0))
 
     trainer.training_step = counted
     trainer.add_callback(Watch())

@@ -12,6 +12,22 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_addoption(parser):
+    text = "where models run: cpu, or cuda to have the tests that say --no_cuda compute on the GPU (default: cpu)"
+    parser.addoption("--device", choices=("cpu", "cuda"), default="cpu", help=text)
+
+
+def pytest_configure(config):
+    """Keep tests off a GPU; with --device cuda, take --no_cuda off every script that one runs in its process."""
+    if config.getoption("--device") == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        return
+    import helpers
+
+    run_script = helpers.run_script
+    helpers.run_script = lambda main, argv: run_script(main, [word for word in argv if word != "--no_cuda"])
+
+
 def pytest_collection_modifyitems(items):
     """Leave out the tests on real data where it does not lie beside the checkout, and those in a missing browser."""
     no_browser = not (shutil.which("chromium") and shutil.which("chromedriver"))

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches import micro_batches, pack
+from batches import LengthBatches, micro_batches, pack
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
@@ -45,3 +45,31 @@ def test_a_batch_within_the_budget_is_left_as_it_is():
 
 def test_rows_are_packed_by_their_padded_size():
     assert [part.tolist() for part in pack(np.array([9, 5, 5, 1, 1, 1]), 10)] == [[0], [1, 2], [3, 4, 5]]
+
+
+@given(LENGTHS, st.integers(8, 200), st.integers(1, 9), st.integers(1, 4))
+def test_processes_share_batches_of_like_lengths(lengths, budget, most_rows, n_processes):
+    """Every row is somewhere, and at every turn all processes hold as many rows, which gathering needs."""
+    shape = {"most_rows": most_rows, "n_processes": n_processes}
+    shares = [list(LengthBatches(np.array(lengths), budget, process=n, **shape)) for n in range(n_processes)]
+    assert {row for share in shares for batch in share for row in batch} == set(range(len(lengths)))
+    assert len({len(share) for share in shares}) == 1
+    for turn in zip(*shares, strict=True):
+        assert len({len(batch) for batch in turn}) == 1
+        assert len(turn[0]) <= most_rows
+        longest = max(lengths[row] for batch in turn for row in batch)
+        assert len(turn[0]) == 1 or len(turn[0]) * -(-longest // 8) * 8 <= budget
+    first = [max(lengths[row] for row in turn) for turn in shares[0]]
+    assert first == sorted(first, reverse=True)
+
+
+def test_a_large_batch_on_a_gpu_is_cut_where_much_of_it_is_padding():
+    lengths = [512] * 16 + [128] * 64
+    batch = batch_of(lengths) | {"lengths": np.array(lengths)}
+    parts = micro_batches(batch, 10**6)
+    assert [tuple(part["input_ids"].shape) for part in parts] == [(20, 512), (60, 128)]
+    assert "attention_mask" not in parts[1]
+    full = batch_of([512] * 80) | {"lengths": np.array([512] * 80)}
+    assert micro_batches(full, 10**6)[0] is full
+    small = batch_of([256] + [32] * 40) | {"lengths": np.array([256] + [32] * 40)}
+    assert micro_batches(small, 10**6)[0] is small

@@ -95,10 +95,10 @@ def test_a_recording_does_not_mix_precisions(command, still_model, tmp_path):
 @pytest.mark.parametrize(
     ("kind", "rest", "expected"),
     [
-        ("cuda", [], ["--dataloader_num_workers", "2"]),
-        ("cuda", ["--dataloader_num_workers", "0"], []),
-        ("cuda", ["--dataloader-num-workers=0"], []),
-        ("cuda", ["--bf16"], ["--dataloader_num_workers", "2"]),
+        ("cuda", [], ["--dataloader_num_workers", "2", "--per_device_eval_batch_size", "1024"]),
+        ("cuda", ["--dataloader_num_workers", "0"], ["--per_device_eval_batch_size", "1024"]),
+        ("cuda", ["--dataloader-num-workers=0"], ["--per_device_eval_batch_size", "1024"]),
+        ("cuda", ["--bf16", "--per_device_eval_batch_size=9"], ["--dataloader_num_workers", "2"]),
         ("cpu", [], ["--use_cpu"]),
     ],
 )

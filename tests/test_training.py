@@ -26,7 +26,17 @@ def demo_windows(tokenizer, variant="", n_rows=48, max_length=64):
     return frame, QaWindows(frame, tokenizer, max_length, 16)
 
 
-def make_trainer(model_path, tokenizer, tmp_path, variant="", n_rows=48, micro_batch_tokens=1024, **arguments):
+def make_trainer(
+    model_path,
+    tokenizer,
+    tmp_path,
+    variant="",
+    n_rows=48,
+    micro_batch_tokens=1024,
+    for_gpu=False,
+    eval_batch_tokens=None,
+    **arguments,
+):
     from transformers import AutoModelForQuestionAnswering, TrainingArguments, set_seed
 
     frame, windows = demo_windows(tokenizer, variant, n_rows)
@@ -40,8 +50,9 @@ def make_trainer(model_path, tokenizer, tmp_path, variant="", n_rows=48, micro_b
         train_dataset=windows,
         eval_dataset=windows,
         processing_class=tokenizer,
-        data_collator=PadCollator(tokenizer),
+        data_collator=PadCollator(tokenizer, for_gpu=for_gpu),
         evaluation=QaEvaluation(frame, windows, seed=5, **choices),
+        eval_batch_tokens=eval_batch_tokens,
         micro_batch_tokens=micro_batch_tokens,
     )
 
@@ -185,6 +196,8 @@ def test_the_last_short_step_is_a_mean_over_its_rows(still_model, tokenizer, tmp
         {"per_device_eval_batch_size": 5},
         {"dataloader_drop_last": True, "per_device_eval_batch_size": 7},
         {"dataloader_num_workers": 2},
+        {"eval_batch_tokens": 300},
+        {"for_gpu": True, "eval_batch_tokens": 640, "per_device_eval_batch_size": 7},
     ],
     ids=lambda arguments: next(iter(arguments)),
 )
@@ -198,6 +211,24 @@ def test_the_order_of_work_changes_no_result(tiny_model, tokenizer, tmp_path, ar
         assert one["predicted_score"] == pytest.approx(two["predicted_score"], abs=1e-5)
     for name in ("eval_exact_match", "eval_f1", "eval_f1_low", "eval_loss", "eval_best_f1"):
         assert figures[name] == pytest.approx(expected[name], abs=1e-5)
+
+
+def test_batches_for_a_gpu_train_to_the_same_weights(still_model, tokenizer, tmp_path):
+    """Padded to multiples of 8, without a mask where nothing is padded, cut by lengths that stay on the host."""
+    arguments = {"max_steps": 1, "max_grad_norm": 0.0, "per_device_train_batch_size": 16, "seed": 3}
+    plain = make_trainer(still_model, tokenizer, tmp_path / "a", micro_batch_tokens=10**6, **arguments)
+    cut = make_trainer(still_model, tokenizer, tmp_path / "b", micro_batch_tokens=130, for_gpu=True, **arguments)
+    shapes = []
+    step = cut.forward
+    cut.forward = lambda model, inputs: (
+        shapes.append((inputs["input_ids"].shape, "attention_mask" in inputs)) or step(model, inputs)
+    )
+    one, other = gradients_of_one_step(plain), gradients_of_one_step(cut)
+    assert {shape[1] % 8 for shape, _ in shapes} == {0}
+    assert {masked for _, masked in shapes} == {True, False}
+    assert all(rows * width <= 130 for (rows, width), _ in shapes)
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=1e-6)
 
 
 def test_evaluation_equals_an_example_by_example_search(tiny_model, tokenizer, tmp_path):

@@ -1,0 +1,99 @@
+"""What would run on a GPU, found out without one: where tensors lie, what waits, which types are multiplied.
+
+Tensors of FakeTensorMode know their device and shape and hold nothing, so an operation that mixes devices is an error,
+and so is one that needs a value of the device on the host.
+"""
+
+import types
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from batches import micro_batches
+from cartography_callback import CartographyCallback, nli_measures, qa_measures
+from evaluation import NliEvaluation, QaEvaluation
+from spans import search_spans
+from training import NliTrainer, QaTrainer
+
+GPU = torch.device("cuda", 0)
+BATCH, LENGTH, N_WINDOWS = 6, 24, 40
+
+
+@pytest.fixture
+def fake():
+    """Every tensor made within the test is one without contents."""
+    with FakeTensorMode(allow_non_fake_inputs=False) as mode:
+        yield mode
+
+
+def batch_on_gpu(masked=True):
+    """(outputs, inputs) as the model and the collator for a GPU give them."""
+    inputs = {"input_ids": torch.zeros(BATCH, LENGTH, dtype=torch.long, device=GPU)}
+    for name in ("start_positions", "end_positions", "context_start", "context_end", "labels", "row"):
+        inputs[name] = torch.zeros(BATCH, dtype=torch.long, device=GPU)
+    if masked:
+        inputs["attention_mask"] = torch.ones(BATCH, LENGTH, dtype=torch.long, device=GPU)
+    inputs["lengths"] = np.array([24, 9, 8, 24, 5, 12])
+    sides = {
+        name: torch.zeros(BATCH, LENGTH, device=GPU, dtype=torch.bfloat16) for name in ("start_logits", "end_logits")
+    }
+    return sides | {"logits": torch.zeros(BATCH, 3, device=GPU, dtype=torch.bfloat16)}, inputs
+
+
+def lies_on_gpu(*tensors):
+    return {tensor.device for tensor in tensors} == {GPU}
+
+
+@pytest.mark.parametrize("n_best", [1, 20])
+def test_the_span_search_stays_on_the_device(fake, n_best):
+    outputs, inputs = batch_on_gpu()
+    sides = [outputs[name].float() for name in ("start_logits", "end_logits")]
+    found = search_spans(*sides, inputs["context_start"], inputs["context_end"], 30, n_best)
+    assert lies_on_gpu(*found)
+    assert {tuple(values.shape) for values in found} == {(BATCH, n_best)}
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("n_best", [1, 20])
+def test_losses_measures_and_the_reduction_of_an_evaluation_stay_on_the_device(fake, n_best, masked):
+    outputs, inputs = batch_on_gpu(masked)
+    evaluation = object.__new__(QaEvaluation)
+    evaluation.windows = types.SimpleNamespace(template=types.SimpleNamespace(cls_index=0))
+    evaluation.max_answer_length, evaluation.n_best = 30, n_best
+    losses = QaTrainer.row_losses(None, outputs, inputs)
+    assert lies_on_gpu(losses, qa_measures(outputs, inputs, losses), *evaluation.reduce(outputs, inputs, losses))
+    losses = NliTrainer.row_losses(None, outputs, inputs)
+    reduced = NliEvaluation.reduce(types.SimpleNamespace(merged=None), outputs, inputs, losses)
+    assert lies_on_gpu(losses, nli_measures(outputs, inputs, losses), *reduced)
+    assert losses.dtype == torch.float32
+
+
+class Windows:
+    example, has_gold = np.arange(N_WINDOWS), np.ones(N_WINDOWS, dtype=bool)
+
+    def __len__(self):
+        return N_WINDOWS
+
+    def fingerprint(self):
+        return ""
+
+
+def test_the_recorder_stays_on_the_device_and_waits_for_nothing(fake, tmp_path):
+    outputs, inputs = batch_on_gpu()
+    recorder = CartographyCallback(tmp_path, [str(n) for n in range(N_WINDOWS)], Windows(), task="qa", identity={})
+    state = types.SimpleNamespace(is_world_process_zero=False, global_step=0, max_steps=9, epoch=0)
+    recorder.on_train_begin(types.SimpleNamespace(device=GPU), state, None)
+    recorder.on_epoch_begin(None, state, None)
+    recorder.record(outputs, inputs, QaTrainer.row_losses(None, outputs, inputs))
+    assert lies_on_gpu(recorder.values, recorder.seen_at)
+
+
+def test_micro_batches_are_cut_without_asking_the_device(fake):
+    _, inputs = batch_on_gpu()
+    parts = micro_batches(inputs, 48)
+    assert [tuple(part["input_ids"].shape) for part in parts] == [(2, 24), (3, 16), (1, 8)]
+    assert [part["lengths"].tolist() for part in parts] == [[24, 24], [12, 9, 8], [5]]
+    assert ["attention_mask" in part for part in parts] == [False, True, True]
+    assert all(lies_on_gpu(*(v for name, v in part.items() if name != "lengths")) for part in parts)

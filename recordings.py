@@ -324,30 +324,69 @@ def foreign_paths(directory: Path) -> list[Path]:
     return sorted(numbered, key=lambda path: int(path.stem.removeprefix("dynamics_epoch_")))
 
 
+@dataclasses.dataclass(frozen=True)
+class ForeignRecord:
+    """A line of allenai/cartography's layout.
+
+    Attributes:
+        guid: as text.
+        gold: number of the gold class, from 0.
+        n_classes: how many logits there are.
+        measures: in the order of NLI_MEASURES.
+    """
+
+    guid: str
+    gold: int
+    n_classes: int
+    measures: tuple[float, float, float, float]
+
+
 def read_foreign(directory: Path) -> Recording:
     """Read allenai/cartography's layout: a line an example with guid, gold (class number) and logits_epoch_X.
 
     Raises:
-        DataError: an epoch is missing, or a line is not such a record, or a guid stands twice in an epoch.
+        DataError: an epoch is missing, a line is not such a record, a guid stands twice in an epoch, or an example's
+            gold class or number of logits is not the same in every epoch.
     """
     paths = foreign_paths(directory)
-    columns = []
+    epochs_records = []
     for number, path in enumerate(paths):
         if path.name != f"dynamics_epoch_{number}.jsonl":
             raise DataError(f"{path.parent} has no dynamics_epoch_{number}.jsonl, but has {path.name}: put it back.")
-        columns.append(foreign_epoch(path, f"logits_epoch_{number}"))
-    ids = list(dict.fromkeys(identifier for column in columns for identifier in column))
+        epochs_records.append(foreign_epoch(path, f"logits_epoch_{number}"))
+    refuse_changing_examples(paths, epochs_records)
+    ids = list(dict.fromkeys(identifier for records in epochs_records for identifier in records))
     row_of = {identifier: row for row, identifier in enumerate(ids)}
     epochs = {name: np.full((len(paths), len(ids)), np.nan, dtype=np.float32) for name in NLI_MEASURES}
-    for number, column in enumerate(columns):
-        rows = [row_of[identifier] for identifier in column]
-        for name, values in zip(NLI_MEASURES, np.array(list(column.values())).T, strict=True):
+    for number, records in enumerate(epochs_records):
+        rows = [row_of[identifier] for identifier in records]
+        measures = np.array([record.measures for record in records.values()])
+        for name, values in zip(NLI_MEASURES, measures.T, strict=True):
             epochs[name][number, rows] = values
     return Recording(ids, epochs, {name: np.ones(len(ids), dtype=np.int64) for name in COUNTS}, {})
 
 
-def foreign_epoch(path: Path, logits_name: str) -> dict[str, tuple[float, float, float, float]]:
-    """NLI_MEASURES of every line of an allenai/cartography epoch file, by guid (as text)."""
+def refuse_changing_examples(paths: Sequence[Path], epochs: Sequence[dict[str, ForeignRecord]]) -> None:
+    """DataError, with the number of examples and the first guid, where a gold class or a number of logits changes."""
+    first: dict[str, tuple[Path, ForeignRecord]] = {}
+    found: dict[str, str] = {}
+    for path, records in zip(paths, epochs, strict=True):
+        for guid, record in records.items():
+            earlier_path, earlier = first.setdefault(guid, (path, record))
+            before, now = (f"gold {one.gold} of {one.n_classes} classes" for one in (earlier, record))
+            if now != before:
+                found.setdefault(guid, f"{before} in {earlier_path.name} and {now} in {path.name}")
+    if found:
+        guid, where = next(iter(found.items()))
+        raise DataError(
+            f"{paths[0].parent}: an example keeps its gold class and its number of classes, yet those of {len(found)} "
+            f"of {len(first)} change between epochs; the guid {guid} has {where}: put one recording alone there, of "
+            "one training on one version of the labels."
+        )
+
+
+def foreign_epoch(path: Path, logits_name: str) -> dict[str, ForeignRecord]:
+    """The record of every line of an allenai/cartography epoch file, by guid."""
     try:
         lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -355,25 +394,29 @@ def foreign_epoch(path: Path, logits_name: str) -> dict[str, tuple[float, float,
     found = {}
     for number, line in enumerate(lines, start=1):
         try:
-            identifier, measures = foreign_record(json.loads(line), logits_name)
+            record = foreign_record(json.loads(line), logits_name)
         except (ValueError, KeyError, TypeError) as error:
             what = f"not a record with guid, gold and {logits_name} ({type(error).__name__}: {error})"
             raise DataError(f"{path}, line {number}: {what}.") from error
-        if identifier in found:
-            raise DataError(f"{path}, line {number}: the guid {identifier} stands there twice; keep one of the lines.")
-        found[identifier] = measures
+        if record.guid in found:
+            raise DataError(f"{path}, line {number}: the guid {record.guid} stands there twice; keep one of the lines.")
+        found[record.guid] = record
     return found
 
 
-def foreign_record(record: dict, logits_name: str) -> tuple[str, tuple[float, float, float, float]]:
-    """The guid of an allenai/cartography record and its NLI_MEASURES.
+def foreign_record(record: dict, logits_name: str) -> ForeignRecord:
+    """A record of allenai/cartography as read from its line; of equal logits the first is the predicted one.
 
     Raises:
         ValueError, KeyError, TypeError: it is not such a record.
     """
-    gold, logits = int(record["gold"]), np.array(record[logits_name], dtype=np.float64)
+    guid, gold, logits = record["guid"], int(record["gold"]), np.array(record[logits_name], dtype=np.float64)
+    if not isinstance(guid, (str, int, float)) or guid != guid:
+        raise ValueError(f"the guid is {guid}")
+    if isinstance(record["gold"], float) and gold != record["gold"]:
+        raise ValueError(f"gold is {record['gold']}, which is no class number")
     if logits.ndim != 1 or not np.isfinite(logits).all() or not 0 <= gold < len(logits):
         raise ValueError(f"gold {gold} and the logits {record[logits_name]} do not go together")
     margin = logits[gold] - np.delete(logits, gold).max()
     loss = np.logaddexp.reduce(logits) - logits[gold]
-    return str(record["guid"]), (np.exp(-loss), float(margin > 0), margin, loss)
+    return ForeignRecord(str(guid), gold, len(logits), (np.exp(-loss), float(logits.argmax() == gold), margin, loss))

@@ -141,7 +141,8 @@ def _answer_cells(
     """One value of answers a row, and the (lower-case) columns that it came from."""
     if "answers" in columns:
         return _answers_with_starts(raw, columns, contexts)
-    text = next((name for name in ANSWER_TEXTS if name in columns), None)
+    named = [name for name in ANSWER_TEXTS if name in columns and (name != "text" or "answer_start" in columns)]
+    text = next(iter(named), None)
     if text is None:
         require(columns, ("context", "question", "answers"), where)
     flat = {"text": text, "answer_start": "answer_start", "answer_end": "answer_end"}

@@ -89,6 +89,9 @@ def test_haystack_rows_are_answers_in_flat_columns(tmp_path):
     assert examples.frame["document_id"].tolist() == ["3", "3"]
     assert examples.problems.empty
     assert set(examples.frame["id"]).isdisjoint({"3"})
+    write_rows(tmp_path / "b.csv", [{"context": TEXT, "question": "What?", "text": "a remark"}])
+    with pytest.raises(DataError, match="column answers is missing; found context, question, text"):
+        read(tmp_path / "b.csv")
 
 
 def test_anli_and_wanli(tmp_path):

@@ -141,10 +141,11 @@ def test_hans_and_snli_become_rows_with_their_own_ids(tmp_path):
 
 
 def test_sick_holds_three_splits_in_one_file(tmp_path):
-    from examples import load_examples
+    from examples import eval_split_of, load_examples
 
     source = opened(tmp_path, "SICK.txt", SICK, "nli")
     assert source.splits == ("train", "trial", "test")
+    assert eval_split_of(source, None) == "trial"
     train = load_examples(source, "train", "nli")
     assert train.frame[["id", "premise", "label"]].values.tolist() == [["1", "A man sits", 0], ["4", "A man eats", 0]]
     assert load_examples(source, "trial", "nli").label_names == ("neutral",)

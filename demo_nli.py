@@ -22,7 +22,7 @@ from demo_notes import (
 )
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
-_STATEMENTS_PER_NOTE = (7, 8)  # in turn from note to note
+_STATEMENTS_PER_NOTE = 6
 
 # Fact kind -> (wordings, the value exchanged in a contradiction).
 _CLAIMS = {
@@ -193,10 +193,10 @@ def _statement(note: Note, label: str) -> dict:
 
 
 def statements(notes: list[Note]) -> list[dict]:
-    """Rows of premise, hypothesis and label, seven or eight a note, the labels in turn, no pair twice."""
+    """Rows of premise, hypothesis and label, six a note, the labels in turn, no pair twice."""
     rows = {}
-    for number, note in enumerate(notes):
-        wanted = len(rows) + _STATEMENTS_PER_NOTE[number % len(_STATEMENTS_PER_NOTE)]
+    for note in notes:
+        wanted = len(rows) + _STATEMENTS_PER_NOTE
         while len(rows) < wanted:
             row = _statement(note, NLI_LABELS[len(rows) % len(NLI_LABELS)])
             rows.setdefault((row["premise"], row["hypothesis"]), row)

@@ -194,7 +194,9 @@ def _about_series(note: Note) -> list[Question]:
 def _comparing(note: Note) -> list[Question]:
     """Questions that weigh two facts of a kind against each other, and the one about order in the list."""
     by_kind = {kind: [fact for fact in note.facts if fact.kind == kind] for kind in _ASKED_OF}
-    questions = [_about(note, "listed_second", by_kind["drug"][1], "drug")]
+    questions = []
+    if len(by_kind["drug"]) == 2:
+        questions.append(_about(note, "listed_second", by_kind["drug"][1], "drug"))
     if len(by_kind["start"]) == 2:
         latest = max(by_kind["start"], key=lambda fact: fact.hidden["day"])
         questions.append(_about(note, "started_last", latest, "drug"))
@@ -216,7 +218,7 @@ def _ambiguous(note: Note) -> list[Question]:
     for fact in note.facts:
         if fact.kind == "symptoms":
             questions.append(_about(note, "one_denied", fact, note.rng.choice(("denied0", "denied1"))))
-        if fact.kind == "opening":
+        if "problem0" in fact.values:
             questions.append(_about(note, "one_problem", fact, note.rng.choice(("problem0", "problem1"))))
         if fact.kind == "drug" and {"route", "frequency"} <= fact.values.keys():
             start = fact.starts["route"]

@@ -23,6 +23,12 @@ from demo_notes import (
 )
 
 _OPENINGS = (
+    "{age}-year-old {sex} admitted on {admitted} for {complaint} of {duration}. ",
+    "{age} year old {sex} admitted on {admitted} after {duration} of {complaint}. ",
+    "ADMITTED: {admitted}\nCOMPLAINT: {complaint} for {duration}\nPATIENT: {age} y/o {sex}.\n",
+    "This {sex}, aged {age}, was admitted on {admitted} for {complaint} lasting {duration}. ",
+)
+_OPENINGS_WITH_PROBLEMS = (
     "{age}-year-old {sex} with {problem0} and {problem1}, admitted on {admitted} for {complaint} of {duration}. ",
     "{age} year old {sex} admitted on {admitted} after {duration} of {complaint}. "
     "History of {problem0} and {problem1}. ",
@@ -124,11 +130,11 @@ def _fresh(note: Note, values: list, field: str) -> str:
 
 
 def write_opening(note: Note) -> None:
-    """Age, complaint, its duration, the admission date and two old problems."""
+    """Age, complaint, its duration, the admission date and, in every third note, two old problems."""
     note.begin_sentence()
     problem0, problem1 = note.pick_several(PROBLEMS, 2)
     note.say(
-        note.rng.choice(_OPENINGS),
+        note.rng.choice(note.rng.choice((_OPENINGS, _OPENINGS, _OPENINGS_WITH_PROBLEMS))),
         "opening",
         age=str(note.rng.randint(41, 89)),
         sex=note.rng.choice(("man", "woman")),
@@ -141,8 +147,8 @@ def write_opening(note: Note) -> None:
 
 
 def write_home_drugs(note: Note) -> None:
-    """Two or three drugs taken before admission, as a sentence or as a numbered list."""
-    drugs = _fresh_drugs(note, note.rng.choice((2, 2, 2, 3)))
+    """One or two drugs taken before admission, as a sentence or as a numbered list."""
+    drugs = _fresh_drugs(note, note.rng.choice((1, 1, 2)))
     listed = note.rng.random() < 0.5
     note.begin_sentence()
     note.say(note.rng.choice(("MEDICATIONS:", "HOME MEDICATIONS:") if listed else ("At home takes", "Comes in on")))
@@ -258,21 +264,29 @@ def write_visits(note: Note) -> None:
         note.say(template, "visit", clinic=clinic, interval=interval)
 
 
+_FURTHER = (
+    write_change,
+    write_stop,
+    write_starts,
+    write_series,
+    write_exams,
+    write_allergies,
+    write_family,
+    write_symptoms,
+    write_visits,
+)
 _MONTHS = (("March", "03"), ("May", "05"), ("August", "08"), ("October", "10"), ("January", "01"))
 
 
-def write_note(rng: random.Random, split: str) -> Note:
-    """One note of about 110 word pieces: opening, drugs, one or two events and one or two further sections."""
+def write_note(rng: random.Random, split: str, n_further: int) -> Note:
+    """One note: opening (about 20 word pieces), drugs (20) and `n_further` of the other sections (20 each)."""
     note = Note(split, rng)
     name, digits = rng.choice(_MONTHS)
     note.month = rng.choice(((name, digits), ("", digits)))
     note.days = sorted(rng.sample(range(1, 29), 5))
     write_opening(note)
     write_home_drugs(note)
-    for write in rng.sample((write_change, write_stop, write_starts), 1):
-        write(note)
-    further = (write_series, write_exams, write_allergies, write_family, write_symptoms, write_visits)
-    for write in rng.sample(further, 1):
+    for write in rng.sample(_FURTHER, n_further):
         write(note)
     note.text = note.text.rstrip()
     return note

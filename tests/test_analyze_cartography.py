@@ -176,7 +176,7 @@ def test_the_files_of_the_contract_and_the_manifest_last(analyzed, recorded):
     assert manifest["script"] == "analyze_cartography.py"
     assert manifest["made_from"] == {str(source): outputs.file_hash(source)}
     assert manifest["data"] == outputs.read_manifest(recorded)["data"]
-    assert (manifest["task"], manifest["seed"], manifest["n_rows"]) == ("qa", 42, 1200)
+    assert (manifest["task"], manifest["seed"], manifest["n_rows"]) == ("qa", 42, 720)
     assert manifest["arguments"]["n_examples"] == 10
 
 

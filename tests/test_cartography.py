@@ -15,7 +15,7 @@ from cartography_callback import NEVER, CartographyCallback, nli_measures, qa_me
 from errors import DataError
 from windows import NliPairs, PadCollator, QaWindows
 
-MAX_LENGTH, STRIDE = 64, 16
+MAX_LENGTH, STRIDE = 40, 12
 
 
 def add_recorder(trainer, directory, ids, task="qa", **identity):

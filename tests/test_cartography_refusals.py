@@ -8,8 +8,8 @@ import helpers
 import outputs
 import recordings
 
-SMALL = ("--do_train", "--enable_cartography", "--dataset", "demo", "--max_train_samples", 12, "--max_length", 96,
-         "--doc_stride", 16, "--no_cuda", "--num_train_epochs", 2, "--save_strategy", "steps", "--save_steps", 1,
+SMALL = ("--do_train", "--enable_cartography", "--dataset", "demo", "--max_train_samples", 12, "--max_length", 48,
+         "--doc_stride", 12, "--no_cuda", "--num_train_epochs", 2, "--save_strategy", "steps", "--save_steps", 1,
          "--max_steps", 3, "--per_device_train_batch_size", 4)  # fmt: skip
 
 

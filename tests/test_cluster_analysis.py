@@ -51,15 +51,15 @@ def mixture(n_rows, n_clusters=6, n_columns=24, noise=0.2, seed=0):
     labels = generator.integers(n_clusters, size=n_rows)
     vectors = generator.normal(size=(n_clusters, n_columns))[labels] * 4 + generator.normal(size=(n_rows, n_columns))
     is_noise = generator.random(n_rows) < noise
-    vectors[is_noise] = generator.uniform(-10, 10, size=(is_noise.sum(), n_columns))
+    vectors[is_noise] = generator.uniform(-20, 20, size=(is_noise.sum(), n_columns))
     return vectors, np.where(is_noise, -1, labels)
 
 
 @pytest.fixture(scope="module")
 def planted(tmp_path_factory, demo):
-    """(directory, planted labels by id) of 800 rows of the demo data set."""
-    vectors, labels = mixture(800)
-    rows = demo.iloc[:800]
+    """(directory, planted labels by id) of 720 rows of the demo data set."""
+    vectors, labels = mixture(720)
+    rows = demo.iloc[:720]
     directory = write_embeddings(tmp_path_factory.mktemp("planted") / "embeddings", rows, vectors)
     return directory, pd.Series(labels, index=rows["id"])
 
@@ -117,7 +117,7 @@ def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, 
     assert found.statistics["cluster"].tolist() == list(range(6))
     assert found.statistics["size"].is_monotonic_decreasing
     assert found.statistics["size"].sum() == (found.assignments["cluster"] >= 0).sum()
-    np.testing.assert_allclose(found.statistics["share"], found.statistics["size"] / 800)
+    np.testing.assert_allclose(found.statistics["share"], found.statistics["size"] / 720)
     members = found.assignments[found.assignments["cluster"] >= 0].groupby("cluster")["cluster_probability"]
     np.testing.assert_allclose(found.statistics["mean_probability"], members.mean(), rtol=1e-9)
     assert (found.assignments.loc[found.assignments["cluster"] < 0, "cluster_probability"] == 0).all()
@@ -126,11 +126,11 @@ def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, 
         assert found.metadata[name] is not None
     assert found.metadata["noise_share"] == (found.assignments["cluster"] == -1).mean()
     assert len(found.metadata["stability_values"]) == 2
-    assert found.manifest["data"]["rows"]["n_rows"] == 800
+    assert found.manifest["data"]["rows"]["n_rows"] == 720
     assert found.manifest["ids_sha256"] == outputs.ids_hash(labels.index)
     for name in (cluster_files.MAP, cluster_files.PERSISTENCE, cluster_files.PROBABILITIES):
         assert (tmp_path / "clusters" / name).read_bytes().startswith(b"\x89PNG")
-    assert out.startswith("6 clusters of 800 rows, ")
+    assert out.startswith("6 clusters of 720 rows, ")
     assert len(out.splitlines()) < 40
     assert "with hdbscan: " in err
     assert "of the variance" in err
@@ -181,7 +181,7 @@ def test_umap_gives_the_same_map_whatever_the_order(analyze, planted, tmp_path, 
     vectors = np.load(directory / embeddings.VECTORS)
     order = np.random.default_rng(5).permutation(len(labels))
     shuffled = write_embeddings(tmp_path / "shuffled", demo.loc[labels.index[order]], vectors[order])
-    extra = ("--visualization_method", "umap", "--reduction_method", "umap", "--max_samples", 700)
+    extra = ("--visualization_method", "umap", "--reduction_method", "umap", "--max_samples", 650)
     for source, name in ((directory, "first"), (shuffled, "second")):
         assert analyze("--embedding_dir", source, "--output_dir", tmp_path / name, *extra)[0] == 0
     first = by_id(tmp_path / "first")
@@ -194,9 +194,9 @@ def test_rows_beyond_max_samples_are_assigned_and_say_so(analyze, planted, tmp_p
     directory, labels = planted
     code, _, err = analyze("--embedding_dir", directory, "--output_dir", tmp_path, "--max_samples", 500)
     assert code == 0
-    assert "500 of 800 rows, drawn with seed 42, are clustered" in err
+    assert "500 of 720 rows, drawn with seed 42, are clustered" in err
     found = cluster_files.read_clusters(tmp_path)
-    assert found.assignments["assigned"].value_counts().to_dict() == {"clustered": 500, "approximate": 300}
+    assert found.assignments["assigned"].value_counts().to_dict() == {"clustered": 500, "approximate": 220}
     rest = found.assignments["assigned"].to_numpy() == "approximate"
     assert adjusted_rand_score(labels[rest], found.assignments["cluster"][rest]) >= 0.95
     assert found.statistics["n_approximate"].sum() == (rest & (found.assignments["cluster"] >= 0)).sum()
@@ -370,7 +370,7 @@ def test_bad_embeddings_are_refused_and_nothing_is_written(analyze, planted, tmp
 @pytest.mark.parametrize(
     ("argv", "code", "parts"),
     [
-        (("--min_cluster_size", 801), 1, ("800 rows", "--min_cluster_size 801")),
+        (("--min_cluster_size", 721), 1, ("720 rows", "--min_cluster_size 721")),
         (("--max_samples", 10), 1, ("10 rows", "--min_cluster_size 15")),
         (("--reduction_dim", 25), 1, ("--reduction_dim 25", "24 or less")),
         (("--min_cluster_size", 1), 2, ("--min_cluster_size 1",)),

@@ -13,7 +13,7 @@ import extract_embeddings
 import helpers
 from errors import DataError
 
-WINDOWS = ("--max_length", "64", "--doc_stride", "16", "--no_cuda")
+WINDOWS = ("--max_length", "40", "--doc_stride", "12", "--no_cuda")
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def hidden_states(model, encoding, window):
         return model(**inputs).last_hidden_state[0].double().numpy()
 
 
-def expected_qa(model, tokenizer, row, max_length=64, stride=16):
+def expected_qa(model, tokenizer, row, max_length=40, stride=12):
     """(vector, span source) of one question: all windows walked through, the most central one embedded alone."""
     encoding = tokenizer(
         [row["question"]], [row["context"]], truncation="only_second", max_length=max_length, stride=stride,
@@ -200,7 +200,7 @@ def test_the_rows_that_a_model_was_trained_on_are_embedded_by_default(command, e
     assert made["ids_sha256"] == trained["data"]["train"]["ids_sha256"]
     assert list(made["made_from"]) == [str(model / "manifest.json")]
     metadata = json.loads((out / embeddings.METADATA).read_text())
-    assert (metadata["max_length"], metadata["doc_stride"], metadata["n_rows"]) == (64, 16, 25)
+    assert (metadata["max_length"], metadata["doc_stride"], metadata["n_rows"]) == (40, 12, 25)
     write_rows(data, demo_rows("", 59))
     code, _, err = extract("--model_path", model, "--output_dir", tmp_path / "late", "--no_cuda")
     assert code == 1

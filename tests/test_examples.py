@@ -142,7 +142,7 @@ def test_what_training_alone_holds_out_is_what_evaluation_alone_sees():
     both = load_data(Options("demo", 0.2), Arguments(True, True))
     assert set(train.frame["id"]) & set(evaluated.frame["id"]) == set()
     assert set(train.frame["context"]) & set(evaluated.frame["context"]) == set()
-    assert len(train.frame) + len(evaluated.frame) == 1200
+    assert len(train.frame) + len(evaluated.frame) == 720
     assert both["train"].frame["id"].tolist() == train.frame["id"].tolist()
     assert both["eval"].frame["id"].tolist() == evaluated.frame["id"].tolist()
     assert train.held_out == evaluated.held_out == 0.2

@@ -6,8 +6,8 @@ import types
 import pytest
 import torch
 
-SMALL = ("--do_train", "--dataset", "demo", "--max_train_samples", 24, "--num_train_epochs", 1, "--max_length", 96,
-         "--doc_stride", 16, "--no_cuda", "--save_strategy", "no", "--enable_cartography")  # fmt: skip
+SMALL = ("--do_train", "--dataset", "demo", "--max_train_samples", 24, "--num_train_epochs", 1, "--max_length", 48,
+         "--doc_stride", 12, "--no_cuda", "--save_strategy", "no", "--enable_cartography")  # fmt: skip
 
 
 def run_small(command, model, directory, *argv) -> tuple[dict, dict[str, float], str]:

@@ -11,7 +11,7 @@ import pytest
 from safetensors.numpy import load_file
 
 ROOT = Path(__file__).resolve().parents[1]
-COMMON = ["--dataset", "demo:v2", "--max_length", "96", "--doc_stride", "16", "--no_cuda", "--precision", "float32"]
+COMMON = ["--dataset", "demo:v2", "--max_length", "48", "--doc_stride", "12", "--no_cuda", "--precision", "float32"]
 SMALL_BATCHES = ["--per_device_eval_batch_size", "4"]
 TORCHRUN = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29561"]
 ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "--main_process_port", "29562"]

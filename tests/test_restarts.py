@@ -17,7 +17,7 @@ import recordings
 
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = ["--do_train", "--enable_cartography", "--dataset", "demo", "--max_train_samples", "40", "--max_length",
-             "64", "--doc_stride", "16", "--num_train_epochs", "3", "--save_strategy", "steps", "--save_steps", "4",
+             "40", "--doc_stride", "12", "--num_train_epochs", "3", "--save_strategy", "steps", "--save_steps", "4",
              "--no_cuda", "--disable_tqdm", "true"]  # fmt: skip
 MOMENTS = {
     "in a step of epoch 2": ("cartography_callback.CartographyCallback", "record", 17),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-SMALL = ("--max_train_samples", 40, "--max_eval_samples", 30, "--num_train_epochs", 1, "--max_length", 96,
-         "--doc_stride", 16, "--no_cuda", "--logging_steps", 2)  # fmt: skip
+SMALL = ("--max_train_samples", 40, "--max_eval_samples", 30, "--num_train_epochs", 1, "--max_length", 48,
+         "--doc_stride", 12, "--no_cuda", "--logging_steps", 2)  # fmt: skip
 
 
 def read_jsonl(path):
@@ -44,7 +44,7 @@ def test_a_run_leaves_what_the_contract_says(trained):
     assert manifest["data"]["eval"] | {"ids_sha256": ""} == {
         "dataset": "demo:v2", "split": "validation", "columns": {}, "held_out": None, "n_rows": 30, "ids_sha256": "",
     }  # fmt: skip
-    assert manifest["settings"]["doc_stride"] == 16
+    assert manifest["settings"]["doc_stride"] == 12
     assert {"torch", "transformers", "python"} <= manifest["versions"].keys()
     assert not [name for name in names if name.startswith(".")]
 
@@ -251,7 +251,7 @@ def test_a_finished_run_is_not_overwritten_unasked(trained, command, tmp_path):
 
 def test_resuming_from_the_last_checkpoint_goes_on(command, tmp_path, tiny_model):
     argv = ("--do_train", "--dataset", "demo", "--model", tiny_model, "--max_train_samples", 16, "--no_cuda",
-            "--save_strategy", "steps", "--save_steps", 1, "--max_length", 96, "--doc_stride", 8)  # fmt: skip
+            "--save_strategy", "steps", "--save_steps", 1, "--max_length", 48, "--doc_stride", 8)  # fmt: skip
     assert command(*argv, "--max_steps", 3, "--output_dir", tmp_path / "whole")[0] == 0
     broken = tmp_path / "broken"
     shutil.copytree(tmp_path / "whole" / "checkpoint-1", broken / "checkpoint-1")

@@ -96,7 +96,7 @@ def test_wiki_windows_and_labels_equal_the_recipe(tokenizer, max_length, doc_str
     assert ran_over < n_windows / 100
 
 
-@pytest.mark.parametrize(("max_length", "doc_stride"), [(512, 128), (64, 16), (48, 4)])
+@pytest.mark.parametrize(("max_length", "doc_stride"), [(512, 128), (40, 12), (32, 4)])
 def test_demo_windows_and_labels_equal_the_recipe(tokenizer, max_length, doc_stride):
     assert_same_as_recipe(demo_frame("v2", 150), tokenizer, max_length, doc_stride)
 
@@ -104,8 +104,8 @@ def test_demo_windows_and_labels_equal_the_recipe(tokenizer, max_length, doc_str
 def test_byte_level_tokenizers_work_too():
     frame = demo_frame("", 60)
     tokenizer = byte_level_tokenizer(frame["context"])
-    assert_same_as_recipe(frame, tokenizer, 128, 32)
-    assert "token_type_ids" not in QaWindows(frame, tokenizer, 128, 32)[0]
+    assert_same_as_recipe(frame, tokenizer, 64, 16)
+    assert "token_type_ids" not in QaWindows(frame, tokenizer, 64, 16)[0]
 
 
 def test_emoji_accents_and_right_to_left_text_keep_their_places(tokenizer):
@@ -190,7 +190,7 @@ def test_nothing_but_gold_answers_without_tokens_is_refused(tokenizer):
 
 
 def test_lengths_are_those_of_the_items(tokenizer):
-    windows = QaWindows(demo_frame("", 20), tokenizer, 64, 16)
+    windows = QaWindows(demo_frame("", 20), tokenizer, 40, 12)
     assert windows.lengths.tolist() == [len(windows[number]["input_ids"]) for number in range(len(windows))]
 
 
@@ -225,7 +225,7 @@ def test_white_space_at_the_edges_of_a_gold_answer_stays_outside():
 
 def test_q_only_masks_the_context_and_keeps_lengths_and_labels(tokenizer):
     frame = demo_frame("", 8)
-    plain, masked = QaWindows(frame, tokenizer, 96, 16), QaWindows(frame, tokenizer, 96, 16, "q_only")
+    plain, masked = QaWindows(frame, tokenizer, 48, 12), QaWindows(frame, tokenizer, 48, 12, "q_only")
     for number in range(len(plain)):
         before, after = plain[number], masked[number]
         inside = slice(before["context_start"], before["context_end"])

@@ -115,6 +115,24 @@ def shown_points(browser, name):
     """, name)  # fmt: skip
 
 
+def drag_around(browser, frame, name, columns, outline):
+    """Drag a rectangle on a map; the ids certainly inside it, and those that rounding to pixels may add.
+
+    outline(places, pixel) gives the corner nearest to the origin and the one across, both in the map's coordinates,
+    from the points and the size of a pixel there: what matters to a hand is pixels, wherever the points may lie.
+    """
+    places = frame[columns].astype(float).to_numpy()
+    ends = [np.array(script(browser, headless.PLACE, name, *corner)) for corner in ((0, 0), (1, 1))]
+    pixel = 1 / np.abs(ends[1] - ends[0])
+    (left, low), (right, high) = corners = outline(places, pixel)
+    script(browser, "document.getElementById('maps').scrollIntoView()")
+    headless.drag(browser, name, [(left, low), (right, low), (right, high), (left, high), (left, low)])
+    with np.errstate(invalid="ignore"):
+        depth = np.min([places - corners[0], corners[1] - places], axis=0) / pixel
+    depth = depth.min(axis=1)  # pixels from the nearest side, negative outside; NaN where the map has no point
+    return ids_where(frame, pd.Series(depth > 2)), ids_where(frame, pd.Series(depth > -2))
+
+
 def text_of(browser, element):
     return script(browser, "return document.getElementById(arguments[0]).textContent", element)
 
@@ -177,19 +195,14 @@ def test_first_screen_and_point_counts(page, made):
 @pytest.mark.parametrize(("name", "x", "y"), [("data-map", "variability", "confidence"), ("cluster-map", "x", "y")])
 def test_a_lasso_selects_the_same_examples_on_both_maps_and_in_the_table(page, made, name, x, y):
     frame = made[1]
-    places = frame[[x, y]].astype(float)
-    (left, low), (right, high) = places.quantile([0.1, 0.6]).to_numpy()
-    # The outline passes no point closely, so that rounding to pixels changes nothing.
-    corners = [(left, low), (right, low), (right, high), (left, high), (left, low)]
-    script(page, "document.getElementById('maps').scrollIntoView()")
-    headless.drag(page, name, corners)
-    inside = (places[x] > left) & (places[x] < right) & (places[y] > low) & (places[y] < high)
-    edge = 0.006 * np.ptp(places.dropna().to_numpy(), axis=0)
-    sides = [(places - np.array(corner)).abs() < edge for corner in ((left, low), (right, high))]
-    near = (sides[0] | sides[1]).any(axis=1)
+
+    def middle(places, _):
+        return np.nanquantile(places, [0.1, 0.6], axis=0)
+
+    inside, near = drag_around(page, frame, name, [x, y], middle)
     found = wait_for(lambda: selected_ids(page, frame, name))
     assert 20 < len(found) < 200
-    assert set(ids_where(frame, inside & ~near)) <= set(found) <= set(ids_where(frame, inside | near))
+    assert set(inside) <= set(found) <= set(near)
     assert selected_ids(page, frame, "data-map") == selected_ids(page, frame, "cluster-map") == found
     assert table_ids(page) == found
     assert text_of(page, "status") == f"300 of 300 examples shown, {len(found)} selected."
@@ -534,14 +547,16 @@ def test_the_report_of_the_chain_on_the_demo(chromium, tiny_model, tmp_path, mon
         assert table_ids(browser) == unified["id"].tolist()
         buttons = "return [...document.querySelectorAll('#findings li')].map((node) => node.textContent)"
         assert script(browser, buttons) == [finding["sentence"] for finding in findings["findings"]]
-        far, near = unified[["x", "y"]].quantile([1, 0]).to_numpy() + np.array([[1e-3], [-1e-3]])
-        middle = unified["x"].median()
-        script(browser, "document.getElementById('maps').scrollIntoView()")
-        headless.drag(browser, "cluster-map", [near, (middle, near[1]), (middle, far[1]), (near[0], far[1]), near])
+
+        def left_half(places, pixel):
+            """From 6 pixels outside the outermost points to the middle."""
+            low, high = places.min(axis=0) - 6 * pixel, places.max(axis=0) + 6 * pixel
+            return np.array([low, [np.median(places[:, 0]), high[1]]])
+
+        inside, near = drag_around(browser, unified, "cluster-map", ["x", "y"], left_half)
         found = wait_for(lambda browser=browser: selected_ids(browser, unified, "data-map"))
-        left = unified["x"] < middle
-        edge = (unified["x"] - middle).abs() < 0.006 * np.ptp(unified["x"])
-        assert set(ids_where(unified, left & ~edge)) <= set(found) <= set(ids_where(unified, left | edge))
+        assert set(inside) <= set(found) <= set(near)
+        assert 75 < len(inside) <= len(near) < 225
         assert table_ids(browser) == found
     for browser in opened(chromium, tmp_path / "cartography_analysis" / "report.html"):
         assert shown_points(browser, "data-map") == unified["region"].notna().sum()

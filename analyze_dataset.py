@@ -21,6 +21,7 @@ from errors import DataError, UsageError
 
 logger = logging.getLogger("analyze_dataset")
 
+CARTOGRAPHY_DIR, CLUSTER_DIR = DEFAULT_DIRS = "./cartography_output", "./cluster_output"
 OUTPUT_DIR, SEED = "./integrated_analysis", 42
 UNIFIED_CSV, UNIFIED_PARQUET = "unified_analysis.csv", "unified_analysis.parquet"
 OVERLAP_CSV, STATS_CSV = "category_cluster_overlap.csv", "cluster_cartography_stats.csv"
@@ -37,8 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
         description="Training dynamics, clusters and predictions joined by id: tables, figures and patterns.",
     )
     add = parser.add_argument
-    add("--cartography_dir", metavar="DIR", help="a run's --cartography_output_dir (this, --cluster_dir, or both)")
-    add("--cluster_dir", metavar="DIR", help="an --output_dir of cluster_analysis.py")
+    text = "a run's --cartography_output_dir (this, --cluster_dir, or both; where neither is given: "
+    add("--cartography_dir", metavar="DIR", help=f"{text}{CARTOGRAPHY_DIR}, if it is there)")
+    text = "an --output_dir of cluster_analysis.py (where neither is given: "
+    add("--cluster_dir", metavar="DIR", help=f"{text}{CLUSTER_DIR}, if it is there)")
     text = "an eval_predictions.jsonl of run.py about the same examples, joined to them by id"
     add("--predictions", metavar="FILE", help=text)
     text = "data set with the texts, named as for run.py (default: the one that the directories are about)"
@@ -59,10 +62,15 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
     helpers.refuse_idle_columns(options)
+    if not options.cartography_dir and not options.cluster_dir:
+        options.cartography_dir, options.cluster_dir = (name if Path(name).is_dir() else None for name in DEFAULT_DIRS)
     sides = {name: getattr(options, name) for name in ("cartography_dir", "cluster_dir")}
     given = {name: Path(value).resolve() for name, value in sides.items() if value}
     if not given:
-        raise UsageError("there is nothing to analyse: give --cartography_dir, --cluster_dir, or both.")
+        raise UsageError(
+            f"there is nothing to analyse, neither {CARTOGRAPHY_DIR} nor {CLUSTER_DIR}: give --cartography_dir, "
+            "--cluster_dir, or both."
+        )
     if options.allow_partial and len(given) < 2 and not options.predictions:
         raise UsageError("--allow_partial acts where two things are joined: leave it out, or give both directories.")
     helpers.refuse_idle_report_options(options)

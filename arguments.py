@@ -69,6 +69,11 @@ def build_parser() -> argparse.ArgumentParser:
     text = f"where the recording is written (with --enable_cartography; default: {CARTOGRAPHY_DIR})"
     add("--cartography_output_dir", metavar="DIR", type=helpers.named, help=text)
     add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
+    text = (
+        "stop training when the figure of --metric_for_best_model (the loss, unless told) was no better than its best "
+    )
+    text += "in N evaluations in a row; with --load_best_model_at_end (default: train to the end)"
+    add("--early_stopping_patience", metavar="N", type=helpers.positive, help=text)
     helpers.add_precision(add, f"{helpers.AUTO}; to evaluate alone, what the model was trained in")
     text = "tokens, padding included, that are trained on at a time; a batch with more is cut into parts whose "
     text += "gradients are added up, so this changes speed and memory alone (default: "
@@ -283,6 +288,11 @@ def check_options(options: argparse.Namespace, training_args) -> None:
             options.cartography_output_dir is not None and not options.enable_cartography,
             "--cartography_output_dir needs --enable_cartography: add it.",
         ),
+        (options.early_stopping_patience and not trains, "--early_stopping_patience needs --do_train: add it."),
+        (
+            options.early_stopping_patience and not training_args.load_best_model_at_end,
+            "--early_stopping_patience needs --load_best_model_at_end and an --eval_strategy, such as epoch: add them.",
+        ),
         (options.micro_batch_tokens and not trains, "--micro_batch_tokens acts in training: add --do_train."),
         (options.max_train_samples and not trains, "--max_train_samples needs --do_train: add it."),
         (training_args.resume_from_checkpoint and not trains, "--resume_from_checkpoint needs --do_train: add it."),
@@ -299,3 +309,21 @@ def check_options(options: argparse.Namespace, training_args) -> None:
     ):
         if refused:
             raise UsageError(sentence)
+    refuse_absent_reporters(training_args.report_to)
+
+
+def refuse_absent_reporters(names: Sequence[str]) -> None:
+    """UsageError where --report_to names nothing that Transformers reports to, or a package that is not installed."""
+    from transformers.integrations import get_available_reporting_integrations
+    from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK, is_flytekit_available
+
+    there = [*get_available_reporting_integrations(), *["flyte"] * is_flytekit_available()]
+    for name in names:
+        if name not in INTEGRATION_TO_CALLBACK:
+            known = ", ".join(sorted(INTEGRATION_TO_CALLBACK))
+            raise UsageError(f"--report_to {name} is not known: choose all, none or some of {known}.")
+        if name not in there:
+            raise UsageError(
+                f"--report_to {name} needs the package of {name}, which is not installed (or too old): install it, or "
+                "leave the flag out."
+            )

@@ -165,7 +165,7 @@ class CartographyCallback(TrainerCallback):
     def on_epoch_begin(self, args, state, control, **kwargs):
         """Begin an epoch, unless it is the one that a checkpoint was in the middle of."""
         number = int(state.epoch or 0) + 1
-        if number == self.number or state.global_step >= state.max_steps:
+        if number == self.number or state.global_step >= state.max_steps or control.should_training_stop:
             return
         self.finish_epoch(state)
         self.seen_at.fill_(NEVER)

@@ -173,6 +173,7 @@ def main(argv: Sequence[str]) -> None:
     path = helpers.model_path(options.model_path, MODEL_FLAG)
     manifest = outputs.read_manifest(options.model_path)
     task = settle_task(options, manifest)
+    config, tokenizer = helpers.load_parts(path, MODEL_FLAG)
     from accelerate import PartialState
 
     # NCCL would give up after ten minutes; gloo waits half an hour, and the processes' shares may differ by more
@@ -182,7 +183,6 @@ def main(argv: Sequence[str]) -> None:
     from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, embed
     from memory import peak_memory
 
-    config, tokenizer = helpers.load_config(path, MODEL_FLAG), helpers.load_tokenizer(path, MODEL_FLAG)
     plan, lengths = make_plan(options, manifest.get("settings", {}), examples.frame, config, tokenizer, task)
     encoder = make_encoder(options, path, config, tokenizer, state.device)
     batch_tokens = options.batch_tokens or (CPU_BATCH_TOKENS if state.device.type == "cpu" else GPU_BATCH_TOKENS)

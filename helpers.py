@@ -253,6 +253,24 @@ def load_tokenizer(path: str, flag: str = "--model"):
         ) from error
 
 
+def load_parts(path: str, flag: str = "--model"):
+    """The model's configuration and tokenizer, which belong together.
+
+    Raises:
+        DataError: as `load_config`, or the tokenizer has tokens that the model does not know.
+    """
+    config, tokenizer = load_config(path, flag), load_tokenizer(path, flag)
+    n_tokens = max(tokenizer.get_vocab().values(), default=-1) + 1
+    n_embeddings = getattr(config, "vocab_size", None)
+    if n_embeddings is not None and n_tokens > n_embeddings:
+        raise DataError(
+            f"{flag} {path}: its tokenizer has {n_tokens} tokens, but the model embeddings for {n_embeddings} alone "
+            "(vocab_size in config.json): give a directory whose files belong together, or save the model again after "
+            "model.resize_token_embeddings(len(tokenizer))."
+        )
+    return config, tokenizer
+
+
 def add_precision(add, default: str) -> None:
     """The option --precision; None where it is not given, so that a twin of it can be told from it."""
     text = "of matrix products: bf16 (bfloat16; weights, losses and results stay float32), float32, or auto: bf16 "

@@ -11,6 +11,7 @@ dynamics of every epoch, the metrics over all epochs, the data map and, last, ma
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,8 +27,8 @@ from helpers import MAX_LENGTH
 logger = logging.getLogger("run")
 
 
-def build_trainer(options: argparse.Namespace, training_args, data: dict, path: str):
-    """Load model and tokenizer from `path`, tokenise the data; returns (trainer, resolved settings, features)."""
+def build_trainer(options: argparse.Namespace, training_args, data: dict, path: str, config, tokenizer):
+    """Tokenise the data and load the model from `path`; returns (trainer, resolved settings, features)."""
     from transformers import set_seed
 
     from cpu_functions import can_stand_in
@@ -35,10 +36,9 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     from features import prepare_nli, prepare_qa
     from label_names import fit_labels
     from memory import NO_ROOM, eval_batch_tokens, micro_batch_tokens, said_where_full
-    from training import NliTrainer, QaTrainer
+    from training import EarlyStopping, NliTrainer, QaTrainer
     from windows import PadCollator
 
-    config, tokenizer = helpers.load_config(path), helpers.load_tokenizer(path)
     max_length = helpers.resolve_max_length(options.max_length, MAX_LENGTH, helpers.window_limit(config, tokenizer))
     if options.task == "nli":
         data = fit_labels(config, data, options.label_map)
@@ -57,6 +57,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     computing["micro_batch_tokens"] = options.micro_batch_tokens or micro_batch_tokens(model, **fit)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     part = features.get("train", features.get("eval"))
+    patience = options.early_stopping_patience
     try:
         with said_where_full(NO_ROOM):
             trainer = trainer_class(
@@ -66,6 +67,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
                 eval_dataset=features.get("eval"),
                 processing_class=tokenizer,
                 data_collator=PadCollator(tokenizer, for_gpu=device.type == "cuda"),
+                callbacks=[EarlyStopping(patience)] if patience else None,
                 evaluation=evaluation,
                 recorder=make_recorder(options, training_args, data, features),
                 examples_per_row=part.n_examples / len(part),
@@ -213,6 +215,21 @@ def close(options: argparse.Namespace, training_args, data: dict, settings: dict
         manifests.close_run(options, training_args, data, settings)
 
 
+def what_is_next(options: argparse.Namespace, training_args) -> str:
+    """Where the data map is, if one was drawn, and the command that goes on from a training; else nothing."""
+    if options.enable_cartography:
+        from recordings import MAP
+
+        directory = cartography_dir(options)
+        command = shlex.join(["python", "analyze_cartography.py", "--cartography_dir", str(directory)])
+        place = f"\nThe data map is {directory / MAP}." if (directory / MAP).is_file() else ""
+        return f"{place}\nNext: {command}"
+    if training_args.do_train:
+        command = shlex.join(["python", "extract_embeddings.py", "--model_path", training_args.output_dir])
+        return f"\nNext: {command}"
+    return ""
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse, load, train, evaluate, save."""
     options, training_args = parse_arguments(argv)
@@ -220,6 +237,7 @@ def main(argv: Sequence[str]) -> None:
     refuse_directories(options, training_args, path)
     directory = Path(training_args.output_dir)
     checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
+    config, tokenizer = helpers.load_parts(path)
     from accelerate import PartialState
 
     from examples import load_data
@@ -229,7 +247,7 @@ def main(argv: Sequence[str]) -> None:
     refusals.refuse_trained_rows(options, data)
     if not training_args.do_train and not options.overwrite_output_dir:
         evaluations.refuse_others(directory, path, data, options.ablations)
-    trainer, settings, features = build_trainer(options, training_args, data, path)
+    trainer, settings, features = build_trainer(options, training_args, data, path, config, tokenizer)
     if trainer.recorder is not None and checkpoint is not None:
         trainer.recorder.resume_from(checkpoint)
     problems = list_problems(options, data, features)
@@ -241,7 +259,7 @@ def main(argv: Sequence[str]) -> None:
         close(options, training_args, data, settings, path)
         if trainer.evaluation is not None:
             print(trainer.evaluation.headline(figures))
-        logger.info("Everything is in %s.", directory)
+        logger.info("Everything is in %s.%s", directory, what_is_next(options, training_args))
     PartialState().destroy_process_group()
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from accelerate.utils import send_to_device
 from tqdm import tqdm
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import EarlyStoppingCallback, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
@@ -110,7 +110,7 @@ class ExampleTrainer(Trainer):
 
     def _run_epoch(self, **kwargs):
         """As in Trainer, but a run that is resumed from its last step does not take one more."""
-        if self.state.global_step >= self.state.max_steps:
+        if self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
         super()._run_epoch(**kwargs)
@@ -223,6 +223,28 @@ class EpochFollower(TrainerCallback):
     def on_epoch_begin(self, args, state, control, **kwargs):
         """Called before the epoch's batches are drawn."""
         self.sampler.epoch = int(state.epoch or 0)
+
+
+class EarlyStopping(EarlyStoppingCallback):
+    """Transformers' own; a run that is resumed goes on counting, and stops at once where its checkpoint had to."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Take up the count of the checkpoint, if there is one."""
+        super().on_train_begin(args, state, control, **kwargs)
+        kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
+        self.early_stopping_patience_counter = kept["attributes"]["early_stopping_patience_counter"]
+        control.should_training_stop = self.is_out_of_patience()
+
+    def is_out_of_patience(self) -> bool:
+        """True when enough evaluations in a row were no better than the best one."""
+        return self.early_stopping_patience_counter >= self.early_stopping_patience
+
+    def on_train_end(self, args, state, control, **kwargs):
+        """Say that training has stopped early."""
+        if self.is_out_of_patience():
+            name, times = args.metric_for_best_model, self.early_stopping_patience_counter
+            logger.info("Stopped early, at step %d: %s did not get better in %d evaluations.", state.global_step, name,
+                        times)  # fmt: skip
 
 
 class ProgressLine(TrainerCallback):

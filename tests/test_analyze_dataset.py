@@ -335,6 +335,20 @@ def test_one_side_after_both_leaves_nothing_stale(analyze, base, blank_pictures)
     assert {path.name for path in (base / "out").iterdir()} == names
 
 
+def test_without_directories_the_defaults_are_taken_where_they_are(analyze, base, blank_pictures, monkeypatch):
+    monkeypatch.chdir(base)
+    assert_refused(analyze(), 2, "neither ./cartography_output nor ./cluster_output", "--cluster_dir")
+    (base / "recording").rename("cartography_output")
+    code, out, err = analyze()
+    assert (code, "117 with metrics" in out, "clusters" in out.splitlines()[0]) == (0, True, False), err
+    (base / "clusters").rename("cluster_output")
+    code, out, err = analyze()
+    assert (code, "117 with metrics" in out, "clusters" in out.splitlines()[0]) == (0, True, True), err
+    assert outputs.read_manifest("integrated_analysis")["arguments"]["cluster_dir"] == "./cluster_output"
+    code, out, _ = analyze("--cluster_dir", "cluster_output")  # what is named is all that is taken
+    assert (code, "metrics" in out.splitlines()[0]) == (0, False)
+
+
 def test_predictions_are_joined_by_id(analyze, base, blank_pictures):
     path = predictions_of(base)
     code, out, err = analyze(*sides(base), "--predictions", path)

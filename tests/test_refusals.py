@@ -53,12 +53,16 @@ def refused(command, tmp_path):
         (("--do_eval", "--eval_dataset", "demo", "--validation_fraction", "0.1"), "does not go with --eval_dataset"),
         (("--do_train", "--task", "nli", "--doc_stride", "8"), "--doc_stride is for --task qa"),
         ((*DEMO, "--do_eval", "--null_score_threshold", "1"), "cannot act"),
-        (("--do_train", "--task", "qa", "--dataset", "demo:nli"), "--task nli"),
-        (("--do_train", "--dataset", "demo:v9"), "demo:v2"),
+        (("--do_train", "--task", "qa", "--dataset", "demo:nli", "--model", "demo"), "--task nli"),
+        (("--do_train", "--dataset", "demo:v9", "--model", "demo"), "demo:v2"),
         ((*DEMO, "--max_length", "600"), "600 is more than the model's 512"),
         ((*DEMO, "--max_length", "64", "--doc_stride", "60"), "lower --doc_stride or raise --max_length"),
         ((*DEMO, "--do_eval", "--metric_for_best_model", "bleu"), "bleu is not a figure of the evaluation"),
-        ((*DEMO, "--report_to", "nonsense"), "the Trainer refuses its arguments"),
+        (("--no_such_flag", "1"), "unknown argument --no_such_flag"),
+        (("--seed", "1"), "nothing to do"),
+        (("--do_train", "--dataset", "gone.json", "--report_to", "nonsense"), "--report_to nonsense is not known"),
+        (("--do_train", "--early_stopping_patience", "2"), "needs --load_best_model_at_end and an --eval_strategy"),
+        (("--do_eval", "--early_stopping_patience", "2"), "--early_stopping_patience needs --do_train"),
         (("--do_train", "--seed", "-1"), "--seed -1 does not lie between"),
         (("--do_train", "--per_device_train_batch_size", "0"), "--per_device_train_batch_size must be at least 1"),
         (("--do_train", "--num_train_epochs", "-1"), "--num_train_epochs -1.0 is not above 0"),
@@ -73,6 +77,53 @@ def test_misuse_ends_with_2(refused, argv, words):
     code, sentence = refused(*argv)
     assert words in sentence
     assert code == 2
+
+
+@pytest.mark.parametrize(
+    "script", ["run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset"]
+)
+def test_every_script_names_an_unknown_flag_where_nothing_else_is_asked_for(script, capsys, tmp_path, monkeypatch):
+    import importlib
+
+    import helpers
+
+    monkeypatch.chdir(tmp_path)
+    assert helpers.run_script(importlib.import_module(script).main, ["--no_such_flag", "1"]) == 2
+    assert "--no_such_flag" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_report_to_a_package_that_is_not_there_is_said_before_the_data_are_loaded(refused, monkeypatch):
+    monkeypatch.setattr("transformers.integrations.get_available_reporting_integrations", lambda: ["tensorboard"])
+    code, sentence = refused("--do_train", "--dataset", "gone.json", "--report_to", "wandb")
+    assert "--report_to wandb needs the package of wandb, which is not installed" in sentence
+    assert code == 2
+
+
+def larger_vocabulary(tiny_model: Path, directory: Path) -> Path:
+    """A model directory whose tokenizer has one token more than the model."""
+    from transformers import AutoTokenizer
+
+    shutil.copytree(tiny_model, directory)
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    tokenizer.add_tokens(["cephalexin"])
+    tokenizer.save_pretrained(directory)
+    return directory
+
+
+@pytest.mark.parametrize("script", ["run", "extract_embeddings"])
+def test_a_tokenizer_with_more_tokens_than_the_model(script, tmp_path, tiny_model, capsys):
+    """The data set is missing, too: the sentence comes before anything is read."""
+    import importlib
+
+    import helpers
+
+    model = larger_vocabulary(tiny_model, tmp_path / "model")
+    flags = {"run": ["--do_train", "--model"], "extract_embeddings": ["--model_path"]}[script]
+    argv = [*flags, str(model), "--dataset", "gone.json", "--output_dir", str(tmp_path / "out")]
+    assert helpers.run_script(importlib.import_module(script).main, argv) == 1
+    sentence = capsys.readouterr().err.splitlines()[-1]
+    assert f"{flags[-1]} {model}: its tokenizer has 30523 tokens, but the model embeddings for 30522 alone" in sentence
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """run.py from the command line: what it writes, what it refuses, and that treatments change something."""
 
+import importlib.util
 import json
 import shutil
 from pathlib import Path
@@ -258,3 +259,44 @@ def test_resuming_from_the_last_checkpoint_goes_on(command, tmp_path, tiny_model
     (broken / "checkpoint-9").mkdir()  # a checkpoint that was being written when the run died
     assert command(*argv, "--max_steps", 3, "--output_dir", broken, "--resume_from_checkpoint", "last")[0] == 0
     assert (broken / "model.safetensors").read_bytes() == (tmp_path / "whole" / "model.safetensors").read_bytes()
+
+
+def test_the_last_lines_name_the_data_map_and_the_command_that_comes_next(command, tmp_path, tiny_model, monkeypatch):
+    import shlex
+
+    import analyze_cartography
+    import extract_embeddings
+
+    monkeypatch.chdir(tmp_path)
+    argv = ("--do_train", "--dataset", "demo", "--model", tiny_model, "--max_train_samples", 8, "--max_steps", 1,
+            "--max_length", 96, "--doc_stride", 16, "--no_cuda")  # fmt: skip
+    code, _, err = command(*argv, "--enable_cartography", "--cartography_output_dir", "my map")
+    assert code == 0, err
+    *_, where, what = err.splitlines()
+    assert where == "The data map is my map/cartography_map.png."
+    assert Path("my map/cartography_map.png").is_file()
+    program, script, *words = shlex.split(what.removeprefix("Next: "))
+    assert (program, script) == ("python", "analyze_cartography.py")
+    assert analyze_cartography.parse_arguments(words).cartography_dir == "my map"
+    code, _, err = command(*argv, "--output_dir", "plain")
+    assert code == 0, err
+    assert err.splitlines()[-1] == "Next: python extract_embeddings.py --model_path plain"
+    assert extract_embeddings.parse_arguments(["--model_path", "plain"]).model_path == "plain"
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="tensorboard is not installed")
+def test_losses_and_figures_are_reported_to_tensorboard(command, tmp_path, tiny_model):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    code, _, err = command("--do_train", "--do_eval", "--dataset", "demo", "--model", tiny_model, "--report_to",
+                           "tensorboard", "--output_dir", tmp_path, *SMALL)  # fmt: skip
+    assert code == 0, err
+    scalars = {}
+    for path in (tmp_path / "runs").rglob("events.*"):
+        events = EventAccumulator(str(path)).Reload()
+        scalars |= {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    state = json.loads((tmp_path / "trainer_state.json").read_text())
+    losses = [entry["loss"] for entry in state["log_history"] if "loss" in entry]
+    assert scalars["train/loss"] == pytest.approx(losses, abs=1e-6)
+    figures = json.loads((tmp_path / "eval_metrics.json").read_text())
+    assert scalars["eval/f1"] == [pytest.approx(figures["eval_f1"], abs=1e-5)]

@@ -88,6 +88,8 @@ def ends_are_inclusive(frame: pd.DataFrame, convention: Convention = CHARACTERS_
     The convention is that of the data set as a whole: the one that more of its answers agree with, exclusive where
     they are even. Only where it is known can a single row's end contradict. Ends count what starts count.
     """
+    if not any("answer_end" in answers for answers in frame["answers"]):
+        return False
     votes = 0
     for context, (text, start, end) in _all_stated(frame):
         if min(start, end) >= 0:

@@ -81,7 +81,7 @@ def canonical_nli(
     Columns of the frame: id, premise, hypothesis, label (int, index into the names), usable_for_training (True),
     then the scalar extra columns. Rows without a gold label (−1, "-", empty) or with one outside the names are
     left out and listed. Without `label_names` the names are the labels that occur: in the order entailment,
-    neutral, contradiction if they are those, else sorted; ints from 0 are named by their number.
+    neutral, contradiction if they are those, else sorted; ints from 0 (or 1 to 3 and more) are named by their number.
     Raises errors.DataError for missing or clashing columns, and when no row has a usable label.
     """
     columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
@@ -264,12 +264,29 @@ def _spelled_out(published: list) -> list:
     return [None if value is None else letters[str(value).casefold()] for value in published]
 
 
+def _names_of_numbers(found: set[int], where: str) -> list[str]:
+    """One class a number from 0 to the largest, or from 1 where those are 1, 2, 3 and so on, at least three of them.
+
+    At most MOST_CLASSES and one more. Says in the log what was not taken from 0, and which numbers have no rows.
+    """
+    n_numbers = max(found, default=-1) + 1
+    first = int(len(found) > 2 and found == set(range(1, n_numbers)))
+    numbers = range(first, n_numbers)[: MOST_CLASSES + 1]
+    if first:
+        logger.info(
+            "%s: the labels are the numbers from 1 to %d, which are read as %d classes.", where, *[len(found)] * 2
+        )
+    absent = [str(number) for number in numbers if number not in found]
+    if absent and len(numbers) <= MOST_CLASSES:
+        logger.warning("%s: no row has the label %s, which counts as a class all the same.", where, ", ".join(absent))
+    return [str(number) for number in numbers]
+
+
 def _names_of_labels(published: list, where: str) -> tuple[str, ...]:
     """Class names out of the labels that occur; see canonical_nli for their order."""
     found = {value for value in published if value is not None}
     if all(isinstance(value, int) for value in found):
-        n_classes = max(found, default=-1) + 1
-        names = [str(number) for number in range(min(n_classes, MOST_CLASSES + 1))]
+        names = _names_of_numbers(found, where)
     else:
         spellings = {str(value).casefold(): str(value) for value in sorted(found, key=str)}
         of_nli = set(spellings) <= set(NLI_ORDER)

@@ -406,6 +406,11 @@ def test_the_two_sides_of_an_nli_row(first, second, label):
         (["contradiction", "entailment"], None, [1, 0], ("entailment", "contradiction")),
         (["not_entailment", "entailment"], None, [1, 0], ("entailment", "not_entailment")),
         (["Yes", "no", "yes"], None, [1, 0, 1], ("no", "yes")),
+        ([1, 2, 3, 1], None, [0, 1, 2, 0], ("1", "2", "3")),
+        (["3", "1", "2", "4"], None, [2, 0, 1, 3], ("1", "2", "3", "4")),
+        ([1, 2], None, [1, 2], ("0", "1", "2")),  # two of three, or two from 1: nobody can tell
+        ([1, 3], None, [1, 3], ("0", "1", "2", "3")),
+        ([0, 1, 2, 3], None, [0, 1, 2, 3], ("0", "1", "2", "3")),
         ([0, 2, 1], ("e", "n", "c"), [0, 2, 1], ("e", "n", "c")),
         (["N", "c", "2"], ("e", "n", "c"), [1, 2, 2], ("e", "n", "c")),
         ([3, 1], ("1", "2", "3"), [2, 0], ("1", "2", "3")),
@@ -443,6 +448,31 @@ def test_a_number_beside_numbers_for_names_is_a_name():
 def test_numbers_that_are_no_classes_are_refused():
     with pytest.raises(errors.DataError, match="more than 100 classes .*10000000"):
         records.canonical_nli(raw_frame(nli_row(10**12), nli_row(0)), "x", None)
+    with pytest.raises(errors.DataError, match="more than 100 classes"):
+        records.canonical_nli(raw_frame(nli_row(100), nli_row(0)), "x", None)
+    with pytest.raises(errors.DataError, match="more than 100 classes"):
+        records.canonical_nli(raw_frame(*(nli_row(f"label {n}") for n in range(101))), "x", None)
+
+
+def test_a_hundred_classes_are_taken():
+    _, _, names = records.canonical_nli(raw_frame(nli_row(99), nli_row(0)), "x", None)
+    assert names == tuple(str(number) for number in range(100))
+    _, _, names = records.canonical_nli(raw_frame(*(nli_row(n) for n in range(1, 101))), "x", None)
+    assert names == tuple(str(number) for number in range(1, 101))
+    _, _, names = records.canonical_nli(raw_frame(*(nli_row(f"label {n}") for n in range(100))), "x", None)
+    assert len(names) == 100
+
+
+def test_labels_from_1_and_classes_without_rows_are_said(caplog):
+    with caplog.at_level("INFO"):
+        records.canonical_nli(raw_frame(*(nli_row(n, id=n) for n in (1, 2, 3))), "my file", None)
+    assert caplog.messages == ["my file: the labels are the numbers from 1 to 3, which are read as 3 classes."]
+    caplog.clear()
+    records.canonical_nli(raw_frame(*(nli_row(n, id=n) for n in (1, 3))), "my file", None)
+    assert caplog.messages == ["my file: no row has the label 0, 2, which counts as a class all the same."]
+    caplog.clear()
+    records.canonical_nli(raw_frame(*(nli_row(n, id=n) for n in (0, 1, 2))), "my file", None)
+    assert caplog.messages == []
 
 
 def test_nli_ids_cover_the_label_as_published_and_come_first():

@@ -38,8 +38,9 @@ def generic(names: Sequence[str]) -> bool:
 def align_labels(examples, target: tuple[str, ...]):
     """Renumber NLI labels from the data's order of names to `target`'s, matched by name without regard to case.
 
-    Labels that are bare numbers carry no names. They are read as entailment, neutral, contradiction, the usual order,
-    where `target` is in that order, and refused otherwise.
+    Labels that are bare numbers carry no names. From 0 to 2 or from 1 to 3 they are read as entailment, neutral,
+    contradiction, the usual order, where `target` is in that order, and refused otherwise. Of numbers those that have
+    rows must be among the names, since the others only fill a gap (see records.canonical_nli).
 
     Raises:
         DataError: the names differ, or bare numbers meet another order of names.
@@ -49,12 +50,14 @@ def align_labels(examples, target: tuple[str, ...]):
     if names == wanted:
         return examples
     where = f"{examples.name}, split {examples.split}, has the labels {shortlist(examples.label_names)}"
-    if names == [str(number) for number in range(len(names))] and tuple(wanted) == NLI_ORDER:
+    in_order = names in (list("012")[: len(names)], list("123"))
+    if in_order and tuple(wanted) == NLI_ORDER:
         logger.warning("%s; they are read as %s.", where, ", ".join(target))
         return dataclasses.replace(examples, label_names=target)
-    if not set(names) <= set(wanted):
+    labels = set(examples.frame["label"]) if all(map(str.isdigit, names)) else range(len(names))
+    if not {names[label] for label in labels} <= set(wanted):
         raise DataError(f"{where}, but {shortlist(target)} are expected: write those names into the data, {MAP_HINT}.")
-    number = [wanted.index(name) for name in names]
+    number = {label: wanted.index(names[label]) for label in labels}
     frame = examples.frame.assign(label=[number[label] for label in examples.frame["label"]])
     return dataclasses.replace(examples, frame=frame, label_names=target)
 

@@ -113,8 +113,19 @@ def test_bare_numbers_meet_names_in_the_usual_order_only():
     fitted = align_labels(nli_examples(["0", "1"], [1, 0]), usual)
     assert fitted.frame["label"].tolist() == [1, 0]
     assert fitted.label_names == usual
+    from_1 = align_labels(nli_examples(["1", "2", "3"], [1, 0, 2]), usual)
+    assert (from_1.frame["label"].tolist(), from_1.label_names) == ([1, 0, 2], usual)
+    with pytest.raises(DataError, match="0, 1, 2, 3, but entailment"):
+        align_labels(nli_examples(["0", "1", "2", "3"], [1, 0, 2]), usual)
     with pytest.raises(DataError, match="0, 1, but CONTRADICTION"):
         align_labels(nli_examples(["0", "1"], [1, 0]), ("CONTRADICTION", "entailment", "neutral"))
+
+
+def test_numbers_without_rows_need_no_class_of_the_model():
+    fitted = align_labels(nli_examples(["0", "1", "2"], [2, 1, 2]), ("1", "2", "3"))
+    assert (fitted.frame["label"].tolist(), fitted.label_names) == ([1, 0, 1], ("1", "2", "3"))
+    with pytest.raises(DataError, match="0, 1, 2, but 1, 2, 3 are expected"):
+        align_labels(nli_examples(["0", "1", "2"], [2, 0]), ("1", "2", "3"))
 
 
 class Options:

@@ -1,6 +1,8 @@
 """The words that set a cluster's texts apart from those of the other clusters."""
 
 import re
+import sys
+import unicodedata
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -9,14 +11,21 @@ from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, CountVectorizer
 from cluster_files import NOISE
 
 N_WORDS = 3
-# A word begins with a letter and has at least two characters.
-WORD = re.compile(r"[^\W\d_]\w+")
+# Vowel signs, accents and the like, which the regular expression \w leaves out.
+MARKS = "".join(filter(lambda sign: unicodedata.category(sign)[0] == "M", map(chr, range(sys.maxunicode + 1))))
+JOINERS, SOFT_HYPHEN = "\u200c\u200d", "\u00ad"
+# A word begins with a letter and has at least two characters: letters, marks, digits, and joiners between them.
+WORD = re.compile(rf"[^\W\d_](?:[{JOINERS}]*[\w{MARKS}])+")
 STOP_WORDS = ENGLISH_STOP_WORDS | {"did", "does", "doing", "doesn", "didn", "isn", "wasn", "don", "ll", "ve"}
 
 
 def words_of(text: str) -> list[str]:
-    """The words of a text in lower case that are not stop words."""
-    return [word for word in WORD.findall(text.lower()) if word not in STOP_WORDS]
+    """The words of a text in lower case (NFC, without soft hyphens) that are not stop words.
+
+    A script that writes no blanks between words gives phrases: what stands between two blanks or punctuation marks.
+    """
+    plain = unicodedata.normalize("NFC", text.lower()).replace(SOFT_HYPHEN, "")
+    return [word for word in WORD.findall(plain) if word not in STOP_WORDS]
 
 
 def cluster_words(texts: list[str], labels: np.ndarray, n_words: int = N_WORDS) -> list[list[str]]:

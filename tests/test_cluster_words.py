@@ -1,9 +1,11 @@
 """cluster_words.py against a hand-worked example and a loop."""
 
 import math
+import unicodedata
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from cluster_words import cluster_words, words_of
 
@@ -44,3 +46,24 @@ def test_a_cluster_without_words_and_no_cluster_at_all():
     assert cluster_words(["what is it", "fever"], np.array([0, 1])) == [[], ["fever"]]
     assert cluster_words(["what is it"], np.array([0])) == [[]]
     assert cluster_words(["fever"], np.array([-1])) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("रोगी को कौन-सी दवाई दी गई?", ["रोगी", "को", "कौन", "सी", "दवाई", "दी", "गई"]),
+        ("क्\u200dषेत्र में", ["क्\u200dषेत्र", "में"]),
+        ("مَا الدَّوَاءُ؟ كِتَاب", ["مَا", "الدَّوَاءُ", "كِتَاب"]),
+        ("می\u200cخواهم\u200c، کتاب", ["می\u200cخواهم", "کتاب"]),
+        ("כַּמָּה חוֹלִים", ["כַּמָּה", "חוֹלִים"]),
+        ("İstanbul cafe\u0301 nai\u0308ve", ["i\u0307stanbul", "café", "naïve"]),
+        ("para\u00adcetamol x\u0301", ["paracetamol", "x\u0301"]),
+        ("ผู้ป่วยได้รับยาอะไร กี่มิลลิกรัม", ["ผู้ป่วยได้รับยาอะไร", "กี่มิลลิกรัม"]),
+        ("患者服用了什么药？剂量，多少", ["患者服用了什么药", "剂量", "多少"]),
+        ("患者はデータを見た。コーヒー", ["患者はデータを見た", "コーヒー"]),
+        ("걷기 \u1112\u1161\u11ab국", ["걷기", "한국"]),
+        ("1\ufe0f\u20e3 👨\u200d👩 vitamin_d B12", ["vitamin_d", "b12"]),
+    ],
+)
+def test_words_stay_whole_in_every_script(text, words):
+    assert words_of(text) == [unicodedata.normalize("NFC", word) for word in words]

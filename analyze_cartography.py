@@ -203,7 +203,7 @@ def write_results(options: argparse.Namespace, metrics, gold_probs, examples) ->
     from questions import group_table, groupings
 
     directory = Path(options.output_dir)
-    title = options.cartography_dir if examples is None else f"{examples.name}, {examples.split}"
+    title = outputs.short_name(options.cartography_dir) if examples is None else examples.title
     outputs.write_json(directory / SAMPLES, sample_records(options, metrics, gold_probs, examples))
     figures = {
         DISTRIBUTIONS: plots.metric_distributions(metrics),
@@ -246,7 +246,7 @@ def report_notes(options: argparse.Namespace, recording, n_measured: int) -> lis
 def write_report(options: argparse.Namespace, metrics, gold_probs, examples, notes: list[str]) -> None:
     """Write report.html: the data map's side of it."""
     from joined import text_columns
-    from report import build_report, report_title
+    from report import build_report
 
     frame = metrics
     if examples is not None:
@@ -254,7 +254,7 @@ def write_report(options: argparse.Namespace, metrics, gold_probs, examples, not
     page = build_report(
         frame,
         None if examples is None else examples.frame,
-        title=Path(options.cartography_dir).name if examples is None else report_title(examples),
+        title=outputs.short_name(options.cartography_dir) if examples is None else examples.title,
         gold_probs=gold_probs,
         max_points=options.report_max_points or helpers.REPORT_MAX_POINTS,
         seed=options.seed,

@@ -157,12 +157,12 @@ def write_results(options: argparse.Namespace, unified) -> dict | None:
 
 def write_report(options: argparse.Namespace, examples, unified, patterns: dict | None, gold_probs) -> None:
     """Write report.html."""
-    from report import build_report, report_title
+    from report import build_report
 
     page = build_report(
         unified,
         examples.frame,
-        title=report_title(examples),
+        title=examples.title,
         gold_probs=gold_probs,
         patterns=patterns,
         max_points=options.report_max_points or helpers.REPORT_MAX_POINTS,

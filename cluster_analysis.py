@@ -105,6 +105,8 @@ def require_fast_hdbscan() -> None:
 def refuse_impossible(options: argparse.Namespace, vectors) -> None:
     """DataError where there are too few rows for a cluster, or too few rows or columns for the reduction."""
     n_rows, n_columns = vectors.shape
+    if n_rows < 2:
+        raise DataError(f"there is {n_rows or 'no'} row to cluster, and a cluster has two or more: embed more rows.")
     if (vectors.min(axis=0) == vectors.max(axis=0)).all():
         raise DataError(
             f"all {n_rows} vectors are the same, so there is nothing to tell apart: look at the model that made them."
@@ -386,8 +388,7 @@ def main(argv: Sequence[str]) -> None:
     in_file_order = assignments.set_index("id").loc[embedded.ids].reset_index()
     files.write_clusters(directory, in_file_order, statistics, {"task": embedded.manifest.get("task")} | metadata)
     outputs.write_json(directory / files.SAMPLES, samples)
-    title, method = f"{examples.name}, {examples.split}", options.visualization_method.upper()
-    write_figures(directory, assignments, statistics, title, method)
+    write_figures(directory, assignments, statistics, examples.title, options.visualization_method.upper())
     outputs.write_manifest(directory, manifest_fields(options, embedded, examples), [Path(options.embedding_dir)])
     if sentence := advice(options, metadata):
         logger.warning(sentence)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
 from cluster_files import NOISE
-from plots import BOX_NOTE, BOX_STYLE, SMALL
+from plots import BOX_NOTE, BOX_STYLE, NAME_LENGTH, SMALL, shortened
 
 # Okabe-Ito without black and grey, which are the names and the noise. Neighbours on the map get different ones.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#B8A800")
@@ -50,7 +50,7 @@ def cluster_map(assignments: pd.DataFrame, statistics: pd.DataFrame, *, title: s
     words = statistics["words"].tolist()
     names = [str(number) for number in range(len(words))]
     if not is_long:
-        names = [row_name(number, text).replace(", ", ",\n") for number, text in enumerate(words)]
+        names = [map_name(number, text) for number, text in enumerate(words)]
     write_names(axes, ordered, centres, names, size=SMALL if is_long else 10)
     axes.set_title(map_note(assignments, len(statistics), len(drawn)), loc="left", fontsize=SMALL)
     axes.set(xticks=[], yticks=[], xlabel=f"{method} 1", ylabel=f"{method} 2")
@@ -153,9 +153,15 @@ def map_note(assignments: pd.DataFrame, n_clusters: int, n_drawn: int) -> str:
     return note + (f"; {n_drawn:,} rows drawn" if n_drawn < len(assignments) else "")
 
 
+def map_name(number: int, words: str) -> str:
+    """A cluster's number and its words, a word a line, "cluster 3" without words."""
+    lines = [shortened(word, NAME_LENGTH // 2) for word in words.split(", ")]
+    return f"{number}: " + ",\n".join(lines) if words else f"cluster {number}"
+
+
 def row_name(number: int, words: str) -> str:
     """A cluster's number and its words on one line, "cluster 3" without words."""
-    return f"{number}: {textwrap.shorten(words, 46, placeholder='…')}" if words else f"cluster {number}"
+    return shortened(f"{number}: {words}", NAME_LENGTH) if words else f"cluster {number}"
 
 
 def list_words(axes: Axes, statistics: pd.DataFrame, looks: list[tuple[str, str]]) -> None:

@@ -7,6 +7,7 @@ of a file.
 import copy
 import dataclasses
 import hashlib
+import warnings
 
 import numpy as np
 from hdbscan import approximate_predict
@@ -124,7 +125,9 @@ def flat_coordinates(points: np.ndarray, rest: np.ndarray, method: str, seed: in
     if neighbours is not None and not len(rest):  # its own search takes longer to compile than to run
         known["precomputed_knn"] = with_itself(*neighbours, MAP_NEIGHBOURS)
     model = umap_model(len(points), 2, seed, **known)
-    placed = model.fit_transform(points)
+    with warnings.catch_warnings():  # that no row can be placed afterwards, which none is
+        warnings.filterwarnings("ignore", message="precomputed_knn")
+        placed = model.fit_transform(points)
     placed = np.concatenate([placed, model.transform(rest)]) if len(rest) else placed
     return placed.astype(np.float64)
 
@@ -204,17 +207,21 @@ def predict_rows(
         return labels, probabilities
     tree = CondensedTree(clustering.tree, clustering.labels)
     prediction = _Prediction(points, tree, min_samples)
+    is_one = not len(prediction.cluster_tree)  # nothing ever parts, and the one cluster is the tree's root
+    branches = clustering.tree if is_one else prediction.cluster_tree
     for begin in range(0, len(rest), BLOCK_ROWS):
         block = slice(begin, begin + BLOCK_ROWS)
         distances, rows = prediction.tree.query(rest[block], 2 * min_samples)
         known = copy.copy(prediction)
-        known.tree = _Answered((distances, rows))
+        known.tree, known.cluster_tree = _Answered((distances, rows)), branches
         labels[block], probabilities[block] = approximate_predict(
             _Fitted(tree, known, min_samples, min_cluster_size), rest[block]
         )
         same = np.flatnonzero(distances[:, 0] <= SAME_ROW * np.linalg.norm(rest[block], axis=1))
         labels[begin + same] = clustering.labels[rows[same, 0]]
         probabilities[begin + same] = clustering.probabilities[rows[same, 0]]
+    if is_one:  # members of a root are, as hdbscan has it, its densest rows alone
+        labels[probabilities < 1] = NOISE
     return labels, np.where(labels == NOISE, 0.0, probabilities)
 
 

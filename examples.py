@@ -11,7 +11,7 @@ import pandas as pd
 from data_checks import check_nli, check_qa, n_repeats, summary_table
 from errors import DataError, UsageError, shortlist
 from label_names import MergedLabels
-from outputs import ids_hash, read_manifest, texts_hash
+from outputs import ids_hash, read_manifest, short_name, texts_hash
 from records import canonical_nli, canonical_qa
 from sources import open_source
 
@@ -47,6 +47,11 @@ class Examples:
     def trainable(self) -> "Examples":
         """Those rows only that can be trained on."""
         return self.replaced(self.frame[self.frame["usable_for_training"]])
+
+    @property
+    def title(self) -> str:
+        """What figures and pages call these examples: the data set, of a file its name alone, and the split."""
+        return f"{short_name(self.name)}, {self.split}"
 
     @property
     def group_column(self) -> str:

@@ -3,7 +3,6 @@
 Text that comes from data is drawn as it is: a "$" in it never starts a formula.
 """
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +14,20 @@ from matplotlib.ticker import PercentFormatter
 
 from cluster_files import NOISE
 from dynamics import REGIONS
-from plots import BOX_NOTE, BOX_STYLE, MAX_POINTS, NEUTRAL, REGION_COLOURS, REGION_NAMES, SMALL
+from plots import (
+    BOX_NOTE,
+    BOX_STYLE,
+    MAX_POINTS,
+    NAME_LENGTH,
+    NEUTRAL,
+    REGION_COLOURS,
+    REGION_NAMES,
+    SMALL,
+    shortened,
+)  # fmt: skip
 
 # More rows than this cannot be read on one page.
 MAX_CLUSTERS = 20
-NAME_LENGTH = 48
 UNTRACKED_COLOUR = "#D9D9D9"
 # Width and height that the number of a cluster takes, as shares of the range of the coordinates.
 _NUMBER_SIZE = np.array([0.045, 0.035])
@@ -61,7 +69,7 @@ def _row_names(tracked: pd.DataFrame, clusters: Sequence[int]) -> list[str]:
     names = []
     for cluster in clusters:
         name = f"{cluster}: {words[cluster]}" if words[cluster] else f"cluster {cluster}"
-        name = "noise" if cluster == NOISE else textwrap.shorten(name, NAME_LENGTH, placeholder=" …")
+        name = "noise" if cluster == NOISE else shortened(name, NAME_LENGTH)
         names.append(f"{name} ({sizes[cluster]:,})")
     return names
 

@@ -82,7 +82,8 @@ def close_recording(options: argparse.Namespace, trainer, data: dict, settings: 
     metrics = recorder.metrics.assign(region=dynamics.assign_regions(confidence, variability))
     n_epochs = len(recorder.epochs)
     if len(metrics):
-        title = f"{train['train'].name}, {train['train'].split}, learnt by {Path(options.model).name}"
+        model = Path(outputs.short_name(options.model)).name  # of a model of a hub without its owner
+        title = f"{train['train'].title}, learnt by {model}"
         figure = plots.data_map(metrics, title=title, n_epochs=n_epochs, seed=trainer.args.seed)
         outputs.write_figure(recorder.directory / recordings.MAP, figure)
     fields = run_fields(options, trainer.args, train, settings)

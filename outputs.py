@@ -10,14 +10,17 @@ import csv
 import errno
 import hashlib
 import json
+import logging
 import math
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -27,6 +30,8 @@ from errors import DataError, UsageError
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+logger = logging.getLogger(__name__)
 
 CONTRACT_VERSION = 2  # 1: an evaluation by itself had a manifest.json, and data_problems.csv was about its rows too
 MANIFEST = "manifest.json"
@@ -43,6 +48,7 @@ PREDICT_DATA_PROBLEMS = "predict_data_problems.csv"
 PROBLEM_FILES = {"train": DATA_PROBLEMS, "eval": EVAL_DATA_PROBLEMS, "predict": PREDICT_DATA_PROBLEMS}
 PROBLEM_COLUMNS = ["id", "problem", "action", "before", "after", "split"]
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pandas")
+MISSING_GLYPH, N_SHOWN_GLYPHS = re.compile(r"Glyph (\d+) .*missing from font"), 5
 
 
 @contextlib.contextmanager
@@ -68,6 +74,12 @@ def atomic_writer(path: Path, newline: str | None = None, *, binary: bool = Fals
         raise DataError(unwritable(path, error)) from error
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def short_name(name: str) -> str:
+    """A data set, model or directory as figures and pages call it: without the folders that it lies in."""
+    path = os.path.abspath(os.path.expanduser(name))
+    return os.path.basename(path) if os.path.exists(path) else name
 
 
 def unwritable(path: Path, error: OSError) -> str:
@@ -178,9 +190,21 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_figure(path: Path, figure: "Figure") -> None:
-    """Write a matplotlib figure as PNG with 150 dots per inch."""
-    with atomic_writer(path, binary=True) as file:
+    """Write a matplotlib figure as PNG with 150 dots per inch, and say once which characters its font lacks."""
+    with warnings.catch_warnings(record=True) as caught, atomic_writer(path, binary=True) as file:
+        warnings.simplefilter("always")
         figure.savefig(file, format="png", dpi=150)
+    lacking = set()
+    for warning in caught:
+        glyph = MISSING_GLYPH.match(str(warning.message))
+        if glyph:
+            lacking.add(chr(int(glyph[1])))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if lacking:
+        shown = " ".join(sorted(lacking)[:N_SHOWN_GLYPHS]) + (" …" if len(lacking) > N_SHOWN_GLYPHS else "")
+        told = "%s: the font of figures lacks %d characters (%s), which are drawn as boxes; tables and pages show them."
+        logger.warning(told, path.name, len(lacking), shown)
 
 
 def read_json(path: Path) -> Any:

@@ -24,7 +24,7 @@ MAX_POINTS = 20_000
 MAX_JITTERED = 5_000
 # Up to this many epochs every possible correctness has a level of its own; above, there are bins.
 MAX_EXACT_EPOCHS = 5
-MAX_NAME_LENGTH = 30
+MAX_NAME_LENGTH, NAME_LENGTH = 30, 48  # characters of a group's, and of a cluster's name with its words
 SMALL = 9
 BOX_STYLE = {"whis": (5, 95), "showfliers": False, "patch_artist": True}
 BOX_STYLE |= {"medianprops": {"color": "black", "linewidth": 2}}
@@ -310,7 +310,8 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame) -> None:
         shown = [f"{width:.0%}" if width >= 0.06 else "" for width in widths]
         axes.bar_label(bars, labels=shown, label_type="center", color=ink, fontsize=SMALL)
         left = left + widths
-    names = [f"{_shorten(group)} ({count:,})" for group, count in zip(rows["group"], rows["count"], strict=True)]
+    counted = zip(rows["group"], rows["count"], strict=True)
+    names = [f"{shortened(group, MAX_NAME_LENGTH)} ({count:,})" for group, count in counted]
     axes.set_yticks(places, names, parse_math=False)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="share of the group")
@@ -320,10 +321,10 @@ def _draw_shares(axes: Axes, rows: pd.DataFrame) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _shorten(name: object) -> str:
-    """The name on one line with at most `MAX_NAME_LENGTH` characters."""
+def shortened(name: object, length: int) -> str:
+    """The name on one line with at most `length` characters, whether or not it has blanks to be cut at."""
     line = " ".join(str(name).split())
-    return line if len(line) <= MAX_NAME_LENGTH else line[: MAX_NAME_LENGTH - 1].rstrip() + "…"
+    return line if len(line) <= length else line[: length - 1].rstrip() + "…"
 
 
 def dynamics_by_region(gold_probs: np.ndarray, regions: np.ndarray) -> Figure:

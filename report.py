@@ -158,12 +158,6 @@ def build_report(
     return template.substitute(page_parts(), head=embedded(head), rows=packed(columns), contexts=contexts)
 
 
-def report_title(examples) -> str:
-    """What the page is called: the data set's name, of a file without the folders that it lies in, and the split."""
-    path = Path(examples.name)
-    return f"{path.name if path.exists() else examples.name}, {examples.split}"
-
-
 def packed_texts(texts: pd.DataFrame) -> tuple[str, dict, int | None]:
     """As `report_rows.packed_contexts`, of a canonical frame; for NLI the premise is the context."""
     if "question" in texts:

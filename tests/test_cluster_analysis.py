@@ -104,10 +104,11 @@ def assert_refused(answer, code, *parts):
         assert part in last
 
 
-def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, tmp_path, demo):
+def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, tmp_path, demo, recwarn):
     directory, labels = planted
     code, out, err = analyze("--embedding_dir", directory, "--output_dir", tmp_path / "clusters", "--stability", 2)
     assert code == 0, err
+    assert not [warning for warning in recwarn if "precomputed_knn" in str(warning.message)]
     assert {path.name for path in (tmp_path / "clusters").iterdir()} == {*cluster_files.FILES, "manifest.json"}
     found = cluster_files.read_clusters(tmp_path / "clusters")
     assert list(found.assignments.columns) == ASSIGNMENTS
@@ -365,6 +366,13 @@ def test_bad_embeddings_are_refused_and_nothing_is_written(analyze, planted, tmp
     source = damaged(planted[0], tmp_path, how)
     assert_refused(analyze("--embedding_dir", source, "--output_dir", tmp_path / "out"), 1, part)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("n_rows", [0, 1])
+def test_one_row_makes_no_cluster(analyze, demo, tmp_path, n_rows):
+    directory = write_embeddings(tmp_path / "one", demo.iloc[:n_rows], np.ones((n_rows, 4)))
+    answer = analyze("--embedding_dir", directory, "--output_dir", tmp_path / "out")
+    assert_refused(answer, 1, f"there is {n_rows or 'no'} row to cluster, and a cluster has two or more")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
 import cluster_plots as plots
 
@@ -62,6 +63,19 @@ def test_many_clusters_are_numbered_and_listed_beside_the_map():
     listed = texts_of(figure.axes[1])
     assert len(listed) == 61
     assert listed[1].startswith("0: $alpha, beta0, gamma (")
+
+
+def test_phrases_without_blanks_are_cut_to_the_room_there_is():
+    assignments, statistics = frames(3)
+    statistics["words"] = ["\u75c5" * 70, "a, " + "\u836f" * 70, "dose, drug"]
+    for figure in (
+        plots.cluster_map(assignments, statistics, title="x", method="PCA"),
+        plots.persistence_bars(statistics),
+    ):
+        lines = [line for text in figure.findobj(Text) for line in text.get_text().split("\n")]
+        assert any(line.startswith("0: " + "\u75c5" * 20) for line in lines)
+        assert any("\u836f" * 20 in line for line in lines)
+        assert max(map(len, lines)) <= 60
 
 
 def test_more_clusters_than_can_be_listed_are_said():

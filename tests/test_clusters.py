@@ -1,5 +1,7 @@
 """clusters.py, spanning_trees.py and cluster_quality.py against planted clusters and other implementations."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -189,6 +191,35 @@ def test_near_rows_are_measured_exactly_and_far_ones_as_they_were():
 def test_the_first_of_equal_rows_is_found_among_those_asked_for():
     vectors = np.array([[1, 2], [3, 4], [1, 2], [3, 4.5], [3, 4]], dtype=np.float32)
     assert clusters.first_equal(vectors, np.array([4, 3, 2, 1, 0, 4])).tolist() == [0, 1, 2, 0, 2, 0]
+
+
+def test_rows_join_a_single_cluster_where_they_are_as_dense_as_its_members(recwarn):
+    points = np.random.default_rng(0).normal(size=(200, 3))
+    edges = spanning_tree(points[:150], 5, "hdbscan", seed=0)
+    clustering = cut_tree(edges, min_cluster_size=60, allow_single_cluster=True)
+    assert (clustering.n_clusters, set(clustering.tree["child_size"])) == (1, {1})
+    sizes = {"min_samples": 5, "min_cluster_size": 60}
+    labels, probabilities = clusters.predict_rows(clustering, points[:150], points, **sizes)
+    assert labels[:150].tolist() == clustering.labels.tolist()
+    middle = np.linalg.norm(points[150:], axis=1) < 0.8
+    assert set(labels[150:][middle]) == {0}
+    assert set(labels[150:][np.linalg.norm(points[150:], axis=1) > 2.5]) == {-1}
+    assert set(probabilities) == {0.0, 1.0}
+    assert not [warning for warning in recwarn if "Clusterer" in str(warning.message)]
+
+
+def test_umaps_word_about_neighbours_that_it_was_given_does_not_reach_the_user(monkeypatch, recwarn):
+    class Model:
+        def fit_transform(self, points):
+            warnings.warn("precomputed_knn[2] (knn_search_index) is not an NNDescent object", stacklevel=1)
+            warnings.warn("something else", stacklevel=1)
+            return points[:, :2]
+
+    monkeypatch.setattr(clusters, "umap_model", lambda *_, **__: Model())
+    points = np.random.default_rng(0).normal(size=(30, 3))
+    neighbours = spanning_trees.nearest_neighbours(points, 5)
+    assert clusters.flat_coordinates(points, points[:0], "umap", 0, neighbours).shape == (30, 2)
+    assert [str(warning.message) for warning in recwarn] == ["something else"]
 
 
 def test_prediction_without_clusters_is_noise():

@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,10 @@ def test_a_users_file_keeps_ids_and_texts_that_spell_not_available(tmp_path, suf
     assert read["id"].tolist() == read["question"].tolist() == read["note"].tolist() == IDS
 
 
+def texts_in(figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text)]
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory, tiny_model):
     """The directory in which every script of the chain has run over the rows, each by its own command."""
@@ -104,7 +109,7 @@ def chain(tmp_path_factory, tiny_model):
     import helpers
     import run
 
-    base = tmp_path_factory.mktemp("chain")
+    base, drawn = tmp_path_factory.mktemp("chain"), {}
     data = base / "rows.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in spelt_rows()), encoding="utf-8")
     common = ("--dataset", data, "--seed", "7")
@@ -126,8 +131,11 @@ def chain(tmp_path_factory, tiny_model):
             "--predictions", base / "run" / "eval_predictions.jsonl",
         ),
     }  # fmt: skip
-    for script, argv in commands.items():
-        assert helpers.run_script(script.main, [str(word) for word in argv]) == 0, script.__name__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(outputs, "write_figure", lambda path, figure: drawn.update({str(path): texts_in(figure)}))
+        for script, argv in commands.items():
+            assert helpers.run_script(script.main, [str(word) for word in argv]) == 0, script.__name__
+    outputs.write_json(base / "drawn.json", drawn)
     return base
 
 
@@ -179,9 +187,20 @@ def test_clusters_without_words_are_named_by_their_number(chain):
         joined_plots.category_cluster_heatmap(unified),
     )
     for figure in figures:
-        drawn = [text.get_text() for text in figure.findobj(Text)]
+        drawn = texts_in(figure)
         assert any(re.match(r"cluster 1( \(\d+\))?$", text) for text in drawn)
         assert not any(re.search(r"nan|: *\(|: *$", text) for text in drawn)
+
+
+@pytest.mark.slow
+def test_figures_name_a_file_without_its_folders(chain, tiny_model):
+    drawn = outputs.read_json(chain / "drawn.json")
+    assert len(drawn) == 12
+    for name, texts in drawn.items():
+        assert not [text for text in texts if "/" in text.replace("\n", "")], name
+    maps = {str(Path(name).relative_to(chain)): texts for name, texts in drawn.items() if "map" in name}
+    assert f"rows.jsonl, train, learnt by {tiny_model.name}" in maps["map/cartography_map.png"]
+    assert "rows.jsonl, train" in maps["regions/cartography_map.png"]
 
 
 def test_words_that_spell_not_available_stay_words(tmp_path):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import os
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,33 @@ def test_tables_keep_every_kind_of_line_end_and_quote(tmp_path):
     assert (back["id"].tolist(), back["x"].tolist(), back["flag"].tolist()) == (ids, [0.5] * 6, [True] * 6)
     outputs.write_csv(tmp_path / "plain.csv", pd.DataFrame({"id": ["a", "b"]}))
     assert (tmp_path / "plain.csv").read_text() == "id\na\nb\n"
+
+
+def test_names_are_short_where_they_are_paths(tmp_path, monkeypatch):
+    (tmp_path / "wards").mkdir()
+    (tmp_path / "wards" / "notes.jsonl").write_text("")
+    monkeypatch.chdir(tmp_path / "wards")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = [str(tmp_path / "wards" / "notes.jsonl"), "notes.jsonl", ".", "../wards/", "~/wards", "org/data", "demo:v2"]
+    expected = ["notes.jsonl", "notes.jsonl", "wards", "wards", "wards", "org/data", "demo:v2"]
+    assert [outputs.short_name(name) for name in names] == expected
+
+
+def test_characters_that_the_font_lacks_are_said_once_and_other_warnings_kept(tmp_path, caplog, recwarn):
+    from matplotlib.figure import Figure
+
+    class Warner(Figure):
+        def savefig(self, *arguments, **options):
+            warnings.warn("of another kind", RuntimeWarning, stacklevel=1)
+            super().savefig(*arguments, **options)
+
+    figure = Warner(figsize=(1, 1))
+    figure.suptitle("".join(map(chr, range(0xE000, 0xE007))) * 3)  # no font has characters there
+    outputs.write_figure(tmp_path / "a.png", figure)
+    assert [str(warning.message) for warning in recwarn] == ["of another kind"]
+    said = "the font of figures lacks 7 characters (\ue000 \ue001 \ue002 \ue003 \ue004 …), which are drawn as boxes"
+    assert [record.getMessage() for record in caplog.records] == [f"a.png: {said}; tables and pages show them."]
+    assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_hash_of_texts_ignores_order_and_sees_every_change():

@@ -13,14 +13,16 @@ from safetensors.numpy import load_file
 ROOT = Path(__file__).resolve().parents[1]
 COMMON = ["--dataset", "demo:v2", "--max_length", "48", "--doc_stride", "12", "--no_cuda", "--precision", "float32"]
 SMALL_BATCHES = ["--per_device_eval_batch_size", "4"]
-TORCHRUN = ["torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29561"]
-ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "--main_process_port", "29562"]
+TORCHRUN = ["torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+ACCELERATE = ["accelerate.commands.launch", "--num_processes", "2", "--cpu", "--main_process_port", "0"]
 
 
 def launch(launcher: list[str], *argv, cwd, script="run.py") -> subprocess.CompletedProcess:
     command = [sys.executable, *(["-m", *launcher] if launcher else []), str(ROOT / script), *map(str, argv)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    answer = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=400, check=False)
+    answer = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=1200, check=False
+    )
     assert answer.returncode == 0, answer.stderr[-3000:]
     return answer
 

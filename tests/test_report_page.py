@@ -157,7 +157,7 @@ def table_ids(browser):
     """)  # fmt: skip
 
 
-def wait_for(what, seconds=20):
+def wait_for(what, seconds=120):
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = what()

@@ -126,7 +126,7 @@ def on_small_disk(program: str, cwd: Path, n_bytes: int) -> subprocess.Completed
     shell = f'mount -t tmpfs -o size={n_bytes} tmpfs full && exec {sys.executable} -c "$0"'
     command = ["unshare", "--map-root-user", "--mount", "sh", "-c", shell, program]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=400, check=False)
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=1200, check=False)
 
 
 FULL_DISK = """

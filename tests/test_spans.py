@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spans import SpanCollector, first_largest, keep_best, search_spans, span_logits
@@ -81,7 +81,9 @@ def test_the_first_of_equal_largest_values(shape):
 @given(searches())
 def test_the_search_finds_the_n_best_of_all_spans(search):
     starts, ends, first, last, max_answer_length, n_best = search
-    expected = every_span(starts, ends, first, last, max_answer_length)[:n_best]
+    expected = every_span(starts, ends, first, last, max_answer_length)
+    assume(len({score for score, _, _ in expected}) == len(expected))  # which of equal ones comes first: see above
+    expected = expected[:n_best]
     scores, found_starts, found_ends = run_search(*search)
     assert scores.shape == (n_best,)
     n = len(expected)

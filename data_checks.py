@@ -13,7 +13,7 @@ import pandas as pd
 
 from answers import LEFT_OUT, MISSING_START
 from offsets import CHARACTERS_FROM_0, Convention, recognise
-from places import TOLERANT, Place, find_answer
+from places import TOLERANT, Place, find_answer, same_but_for_form
 from records import problems_frame
 
 logger = logging.getLogger(__name__)
@@ -153,7 +153,8 @@ def _checked_answers(
 ) -> tuple[dict, list[tuple[str, str, str, str]]]:
     """A row's answers as its context has them, and the problems found as (problem, action, before, after).
 
-    Texts that the context has in another form follow at the end as they are published, without a start.
+    Texts that the context has in another form follow at the end as they are published, without a start, where they
+    stay when they are checked again.
     """
     problems, texts, starts, otherwise = [], [], [], []
     for answer in _stated(published):
@@ -163,6 +164,10 @@ def _checked_answers(
             continue
         meant = convention.place(context, text, start) if start >= 0 else MISSING_START
         place = find_answer(context, text, meant)
+        is_known = place and place.how == TOLERANT and any(same_but_for_form(text, other) for other in texts)
+        if start < 0 and is_known:
+            otherwise.append(text)
+            continue
         if place is None:
             action = "kept for evaluation only" if texts else NOT_TRAINED
             problems.append(("answer not in context", action, _as_text([text, start]), str(MISSING_START)))

@@ -98,6 +98,11 @@ def tolerant_occurrences(context: str, text: str) -> list[tuple[int, int]]:
     return []
 
 
+def same_but_for_form(one: str, other: str) -> bool:
+    """Whether two texts differ only in what is tolerated."""
+    return loosely_folded(one.strip()).text == loosely_folded(other.strip()).text
+
+
 def _tolerant_at(context: str, text: str, start: int) -> tuple[int, int] | None:
     """The span that begins at `start` and differs from `text` only in what is tolerated, and not at its edges alone."""
     if context.startswith(text.strip(), start):

@@ -281,6 +281,15 @@ def test_an_answer_in_another_form_says_how_many_places_it_could_have():
     assert problems[0][2:] == ["placed at the nearest of several", '["ONE", 9]', '["one", 8], one of 3']
 
 
+def test_checked_rows_stay_as_they_are_when_they_are_checked_again():
+    rows = [(CONTEXT, "?", answers_of(("ONE", 8), ("Two  one", -1), ("gone", 3), ("three", 13)))]
+    once, problems = check(*rows)
+    again, none = data_checks.check_qa(once, records.problems_frame([]))
+    assert (once["answers"][0], len(problems)) == (again["answers"][0], 4)
+    assert once["answers"][0]["text"] == ["one", "two one", "gone", "three", "ONE", "Two  one"]
+    assert none["problem"].tolist() == ["answer not in context"]
+
+
 UNITS = "💊 one\r\ntwo\nthree one"
 
 
@@ -327,6 +336,10 @@ def test_ends_count_what_starts_count():
 def test_one_start_that_fits_nothing_leaves_the_others_as_they_are():
     rows = [(UNITS, "?", answers_of(("two", 8))), (UNITS, "?", answers_of(("three", 12)))]
     assert check(*rows)[1][0][1] == "answer_start counts UTF-16 units"
+    absent = (UNITS, "?", answers_of(("four", 3)))  # says nothing about what is counted
+    assert {problem[1] for problem in check(*rows, absent)[1]} == {
+        "answer_start counts UTF-16 units", "answer not in context",
+    }  # fmt: skip
     _, problems = check(*rows, (UNITS, "?", answers_of(("two", 3))))
     assert {problem[1] for problem in problems} == {"misaligned answer"}
 

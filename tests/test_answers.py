@@ -50,6 +50,8 @@ def test_a_text_that_stands_in_the_context_is_the_answer_whatever_it_looks_like(
         ("[3]", ["3"], [-1]),
         ("[1.50]", ["[1.50]"], [-1]),
         ("['absent']", ["absent"], [-1]),
+        ('"One  Tablet"', ['"One  Tablet"'], [-1]),  # its quotes stand in the context, too
+        ('"3 Bar"', ["3 Bar"], [-1]),
         ("[]", [], []),
         ("[ ]", [], []),
         ("{}", [], []),

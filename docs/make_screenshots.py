@@ -17,7 +17,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "benchmarks")]
 
-N_ROWS, N_COLOURS = 1_200, 256
+N_ROWS, N_COLOURS = 720, 256
 DARK_SELECTION = """
 document.getElementById("theme").click();
 const colour = document.getElementById("colour");

@@ -8,19 +8,19 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from patterns import enrichment_tests, interesting_patterns, shown_q, wilson_interval
+from patterns import enrichment_tests, examples_of, interesting_patterns, shown_q, wilson_interval
 
 REGION_CONFIDENCE = {"easy": 0.9, "ambiguous": 0.5, "hard": 0.1}
 
 
 def examples(groups):
-    """A row an example from (cluster, words, region, count); ids count up from a00000."""
+    """A row an example from (cluster, words, region, count); ids count up from a00000, the metrics with them."""
     rows = [(c, words, region) for c, words, region, count in groups for _ in range(count)]
     frame = pd.DataFrame(rows, columns=["cluster", "words", "region"])
     frame.insert(0, "id", [f"a{row:05d}" for row in range(len(frame))])
     confidence = frame["region"].map(REGION_CONFIDENCE) + np.arange(len(frame)) / 1e6
     correctness = frame["region"].map({"easy": 1.0, "ambiguous": 0.5, "hard": 0.0})
-    variability = frame["region"].map({"easy": 0.05, "ambiguous": 0.4, "hard": 0.02}) - np.arange(len(frame)) / 1e6
+    variability = frame["region"].map({"easy": 0.05, "ambiguous": 0.4, "hard": 0.02}) + np.arange(len(frame)) / 1e6
     return frame.assign(confidence=confidence, correctness=correctness, variability=variability)
 
 
@@ -51,6 +51,8 @@ def benjamini_hochberg(p_values):
 
 
 def test_every_p_value_is_that_of_exact_counting():
+    columns = ["cluster", "words", "region", "cluster_size", "count", "expected", "ratio", "p_value", "q_value"]
+    assert enrichment_tests(SMALL).columns.tolist() == columns
     tests = enrichment_tests(SMALL).to_dict("records")
     assert {(test["cluster"], test["region"]) for test in tests} == {
         (cluster, region) for cluster in (0, 1, 2) for region in ("hard", "ambiguous")
@@ -119,6 +121,7 @@ def test_findings_carry_the_numbers_of_their_sentences():
     assert hard["share"] == 8 / 11
     assert hard["share_interval_95"] == pytest.approx([0.4344, 0.9025], abs=1e-4)
     assert hard["example_ids"] == ["a00014", "a00015", "a00016"]
+    assert lowest["example_ids"] == ["a00014", "a00015", "a00016"]
     assert lowest["sentence"] == (
         "Cluster 1 (scan, bone, left) has the lowest mean correctness of the 3 clusters: 0.23 over 11 examples, "
         "against 0.60 over all."
@@ -128,11 +131,16 @@ def test_findings_carry_the_numbers_of_their_sentences():
         "3 of the 10 outliers (noise) are hard (30.0%, 95% interval 10.8% to 60.3%), against 30.0% of the clustered "
         "examples."
     )
+    assert (outliers["count"], outliers["n_outliers"], outliers["share"]) == (3, 10, 0.3)
+    assert outliers["share_interval_95"] == pytest.approx([0.1078, 0.6032], abs=1e-4)
+    assert outliers["share_of_clustered"] == 9 / 30
     assert outliers["example_ids"] == ["a00035", "a00036", "a00037"]
     assert confident["sentence"] == (
         "Cluster 1 (scan, bone, left) holds more hard examples than chance would give, yet 2 of its 11 are easy, with "
         "a mean confidence of 0.90: see what sets them apart."
     )
+    assert (confident["count"], confident["cluster_size"], confident["share"]) == (2, 11, 2 / 11)
+    assert confident["mean_confidence"] == pytest.approx(0.9 + 12.5e-6)
     assert confident["example_ids"] == ["a00013", "a00012"]
 
 
@@ -140,7 +148,18 @@ def test_ambiguous_examples_are_shown_most_variable_first():
     frame = examples([(0, "a, b, c", "easy", 40), (1, "d, e, f", "easy", 2), (1, "d, e, f", "ambiguous", 9)])
     finding = interesting_patterns(frame, seed=0)["findings"][0]
     assert (finding["kind"], finding["cluster"]) == ("more_ambiguous_than_chance", 1)
-    assert finding["example_ids"] == ["a00042", "a00043", "a00044"]
+    assert finding["example_ids"] == ["a00050", "a00049", "a00048"]
+
+
+def test_tests_come_by_their_excess_and_not_by_their_size():
+    """Cluster 0 holds the most hard examples, 60, yet only 6 more than chance; cluster 1 holds 12, which is 10 more."""
+    frame = examples(
+        [(0, "a", "hard", 60), (0, "a", "easy", 240), (1, "b", "hard", 12), (2, "c", "easy", 88)]
+    )  # fmt: skip
+    tests = enrichment_tests(frame)
+    excess = (tests["count"] - tests["expected"]).tolist()
+    assert tests["cluster"].tolist() == [1, 0, 2]
+    assert excess == pytest.approx([12 - 12 * 72 / 400, 60 - 300 * 72 / 400, -88 * 72 / 400])
 
 
 def test_the_largest_excess_comes_first_and_ambiguous_after_hard():
@@ -152,6 +171,30 @@ def test_the_largest_excess_comes_first_and_ambiguous_after_hard():
     ranking = [f for f in interesting_patterns(frame, seed=0)["findings"] if f["kind"] == "lowest_correctness"]
     assert [finding["cluster"] for finding in ranking] == [1, 2, 3]
     assert "the third lowest mean correctness" in ranking[2]["sentence"]
+
+
+def test_clusters_below_the_mean_of_all_are_ranked_up_to_three_of_them():
+    frame = examples([(number, "a", "hard", 5 + number) for number in range(4)] + [(4, "b", "easy", 30)])
+    ranking = [f for f in interesting_patterns(frame, seed=0)["findings"] if f["kind"] == "lowest_correctness"]
+    assert [finding["cluster"] for finding in ranking] == [0, 1, 2]
+    alone = interesting_patterns(frame[frame["cluster"] == 4], seed=0)
+    assert alone["findings"] == []
+
+
+@pytest.mark.parametrize(
+    ("finding", "rows"),
+    [
+        ({"kind": "more_hard_than_chance", "cluster": 1, "region": "hard"}, [14, 15, 16, 17, 18, 19, 20, 21]),
+        ({"kind": "more_ambiguous_than_chance", "cluster": 0, "region": "ambiguous"}, [10, 11]),
+        ({"kind": "lowest_correctness", "cluster": 2}, [23, 24, 25, 26, 27, 28, 29]),
+        ({"kind": "hard_outliers"}, [35, 36, 37]),
+        ({"kind": "confident_in_hard_cluster", "cluster": 1}, [12, 13]),
+    ],
+)
+def test_a_finding_is_about_all_the_rows_that_its_sentence_counts(finding, rows):
+    untracked = SMALL.iloc[[0, 14, 25, 36]].assign(region=None)
+    frame = pd.concat([SMALL, untracked], ignore_index=True)
+    assert np.flatnonzero(examples_of(finding, frame)).tolist() == rows
 
 
 def test_untracked_examples_are_counted_and_enter_no_test():

@@ -7,9 +7,10 @@ and byte-level ones behind another pre-tokenizer lose a word's first letter. Her
 - a token without a character of its own has the one before its place;
 - a letter or digit that no token covers belongs to the token after it or, where it does not touch that one, to the
   token before; a symbol to the token after it, where that begins with a symbol;
-- marks, joiners and format characters that no token covers belong to the text of the token that they follow, as in
-  Unicode's word boundaries (UAX 29, rule WB4);
-- every other character that no token covers belongs to none, and nothing reaches across a blank.
+- a combining mark that no token covers belongs to the text of the token that it follows; so does a joiner or soft
+  hyphen that follows a letter, a digit or their marks;
+- every other character that no token covers (zero-width spaces, signs of direction, controls) belongs to none, and
+  nothing reaches across a blank.
 """
 
 import sys
@@ -19,9 +20,10 @@ from collections.abc import Sequence
 import numpy as np
 
 IS_BLANK = np.array([chr(code).isspace() for code in range(0x3002)])  # no later character is a blank
-PARTING, FOLLOWER, WORD, SYMBOL = range(4)
-KIND_OF_CATEGORY = {"M": FOLLOWER, "L": WORD, "N": WORD, "P": SYMBOL, "S": SYMBOL}
-ZERO_WIDTH_SPACE, REPLACED = "\u200b", "\ufffd"
+PARTING, SYMBOL, WORD, MARK, JOINER = range(5)
+KIND_OF_CATEGORY = {"M": MARK, "L": WORD, "N": WORD, "P": SYMBOL, "S": SYMBOL}
+ZERO_WIDTH_SPACES = "\u200b\ufeff"
+REPLACED = "\ufffd"
 UTF_32 = f"utf-32-{sys.byteorder[0]}e"
 
 
@@ -57,10 +59,11 @@ def is_blank(codes: np.ndarray) -> np.ndarray:
 
 
 def kind_of(character: str) -> int:
-    """What a character does where no token covers it: PARTING, FOLLOWER, WORD or SYMBOL."""
+    """What a character is where no token covers it: PARTING, SYMBOL, WORD, MARK or JOINER."""
     category = unicodedata.category(character)
-    if category == "Cf":
-        return PARTING if character == ZERO_WIDTH_SPACE else FOLLOWER
+    if category == "Cf":  # neutral in direction: soft hyphen, joiner, non-joiner, word joiner
+        joins = unicodedata.bidirectional(character) == "BN" and character not in ZERO_WIDTH_SPACES
+        return JOINER if joins else PARTING
     return WORD if character == REPLACED else KIND_OF_CATEGORY.get(category[0], PARTING)
 
 
@@ -117,14 +120,13 @@ def shares(codes: np.ndarray, begins: np.ndarray, sizes: np.ndarray) -> tuple[np
     place, n = np.arange(len(gap)) - edges[gap], sizes[gap]
     kind = kinds_of(codes[begins[gap] + place])
     left, right = kinds_of(codes[begins - 1]), kinds_of(codes[np.minimum(begins + sizes, len(codes) - 1)])
-    follows = kind == FOLLOWER
-    like_right = follows | ((kind != PARTING) & (kind == np.where(right == FOLLOWER, WORD, right)[gap]))
+    follows = kind >= MARK
+    like_right = follows | ((kind != PARTING) & (kind == np.minimum(right, WORD)[gap]))
     barrier = np.maximum.reduceat(np.where(like_right, 0, place + 1), edges)
     rights = np.minimum.reduceat(np.where(~follows & (place >= barrier[gap]), place, n), edges)
-    marks = np.minimum.reduceat(np.where(follows, n, place), edges)
-    letters = np.minimum.reduceat(np.where(follows | (kind == WORD), n, place), edges)
-    in_words = (left == WORD) | (left == FOLLOWER)
-    return np.where(in_words, np.minimum(letters, rights), marks), sizes - rights
+    marks = np.minimum.reduceat(np.where(kind == MARK, n, place), edges)
+    letters = np.minimum.reduceat(np.where(kind >= WORD, n, place), edges)
+    return np.where(left >= WORD, np.minimum(letters, rights), marks), sizes - rights
 
 
 def between_neighbours(places: tuple[np.ndarray, ...], own: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -5,6 +5,7 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -70,11 +71,12 @@ def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
         for begin in batch_begins("Tokenising contexts", len(contexts)):
             texts = contexts[begin : begin + TOKENIZE_BATCH]
             encodings = bare_encodings(tokenizer, texts)
-            own = np.array([0, *map(len, encodings)])
+            own = [len(encoding) for encoding in encodings]
             ids.extend(np.array(encoding.ids, dtype=np.int32) for encoding in encodings)
-            spans = [np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2) for encoding in encodings]
-            places.append(mended_places(texts, *np.concatenate(spans).T, np.cumsum(own)))
-            lengths.extend(own[1:])
+            flat = chain.from_iterable(chain.from_iterable(encoding.offsets for encoding in encodings))
+            starts, ends = np.fromiter(flat, dtype=np.int32, count=2 * sum(own)).reshape(-1, 2).T
+            places.append(mended_places(texts, starts, ends, np.cumsum([0, *own])))
+            lengths.extend(own)
         starts, ends, text_ends = (np.concatenate(part) for part in zip(*places, strict=True))
         found = {"token_ids": np.concatenate(ids), "char_starts": starts, "char_ends": ends, "text_ends": text_ends}
         return found | {"offsets": np.cumsum(lengths)}

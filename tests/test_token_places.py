@@ -13,15 +13,13 @@ from token_places import mended_places
 from tokens import bare_encodings, tokenize_contexts
 
 LATIN = "The patient was admitted to Amsterdam on Monday, with fever and a cough."
-KINDS = {"M": "follower", "L": "word", "N": "word", "P": "symbol", "S": "symbol"}
+KINDS = {"M": "mark", "L": "word", "N": "word", "P": "symbol", "S": "symbol"}
+SPECIAL = dict.fromkeys("\u00ad\u200c\u200d\u2060", "joiner") | {"\ufffd": "word"}
+OF_WORDS = {"mark", "joiner", "word"}
 
 
 def kind(character):
-    if character == "\ufffd":
-        return "word"
-    if unicodedata.category(character) == "Cf" and character != "\u200b":
-        return "follower"
-    return KINDS.get(unicodedata.category(character)[0], "parting")
+    return SPECIAL.get(character, KINDS.get(unicodedata.category(character)[0], "parting"))
 
 
 def by_character(text, offsets):
@@ -58,13 +56,14 @@ def share_gap(text, grown, number):
     begin = max((place[1] for place in grown[:number]), default=0)
     edge = end = grown[number][0] if number < len(grown) else len(text)
     if number < len(grown):
-        like = {"follower", "word" if kind(text[end]) in ("word", "follower") else kind(text[end])} - {"parting"}
+        right = kind(text[end])
+        like = OF_WORDS if right in OF_WORDS else {"mark", "joiner", right} - {"parting"}
         while edge > begin and kind(text[edge - 1]) in like:
             edge -= 1
-        while edge < end and kind(text[edge]) == "follower":
+        while edge < end and kind(text[edge]) in ("mark", "joiner"):
             edge += 1
     if number:
-        like = {"follower", "word"} if kind(text[begin - 1]) in ("word", "follower") else {"follower"}
+        like = OF_WORDS if kind(text[begin - 1]) in OF_WORDS else {"mark"}
         reach = begin
         while reach < edge and kind(text[reach]) in like:
             reach += 1
@@ -87,9 +86,11 @@ def tokenizers(tokenizer):
 
 
 characters = st.one_of(
-    st.sampled_from("ab é.,-(“—$\u00ad\u0301\u0323\u200b\u200c\u200d\u200f\ufeff\ufffd\ufe0f\x00\x01\n\t\u00a0\ue000"),
+    st.sampled_from(
+        "ab é.,-(“—$\u00ad\u0301\u0323\u200b\u200c\u200d\u200e\u2060\ufeff\ufffd\ufe0f\x00\x01\n\t\u00a0\ue000"
+    ),
     st.sampled_from("הלבָדمِشَرहेैंทีกิ่한각漢👍🏽🫀①½ﬁ"),
-    st.characters(exclude_categories=["Cs"]),
+    st.characters(exclude_categories=["Cs", "Cf"]),
 )
 unicode_texts = st.text(characters, max_size=24)
 
@@ -191,7 +192,14 @@ DROPPED = {
     "\u0938\u094b \u0930\u0939\u0947 \u0939\u0948\u0902 \u0914\u0930": ["\u0930\u0939\u0947 \u0939\u0948\u0902"],
     "\u0e02\u0e32 \u0e17\u0e35\u0e48\u0e19\u0e35\u0e48 \u0e27": ["\u0e17\u0e35\u0e48\u0e19\u0e35\u0e48"],
     "one end\u00ad two": ["end\u00ad", "two", "one"],
-    "\ufeffNotes \u200dalpha\u200d (\u202bx\u202c)": ["Notes", "alpha\u200d", "x\u202c"],
+    "\ufeffNotes \u200dalpha\u200d (\u202bx\u202c) quo\u200e)": ["Notes", "alpha\u200d", "x", "quo"],
+    "so (it is)\u200d\u2014\u200cthat V\u0301 \u0645\u06cc\u200c\u062e": [
+        "(it is)",
+        "\u2014",
+        "V\u0301",
+        "\u0645\u06cc\u200c\u062e",
+    ],
+    "wo\u2060 rd\ufeff x": ["wo\u2060", "rd"],
     "caf\ufffd ici, word\u200b more \u200bmost\x00 so": ["caf\ufffd", "word", "most"],
     "\uf0b7Aspirin \uf0b7 5 mg": ["Aspirin", "5 mg"],
     "\u2764\ufe0f 1\ufe0f\u20e3 go": ["\u2764\ufe0f", "1\ufe0f\u20e3"],
@@ -239,3 +247,18 @@ def test_no_text_and_no_token_have_no_place():
     assert [len(places) for places in mended_places(["\u0301", ""], nothing, nothing, np.zeros(3, int))] == [0, 0, 0]
     alone = mended_places(["  "], np.array([0]), np.array([2]), np.array([0, 1]))
     assert [places.tolist() for places in alone] == [[2], [0], [0]]
+
+
+def test_letters_that_a_vocabulary_lacks_come_back():
+    """BPE without an unknown token leaves out what it has never seen."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    bare = Tokenizer(models.BPE())
+    bare.pre_tokenizer = pre_tokenizers.Whitespace()
+    bare.train_from_iterator([LATIN] * 3, trainers.BpeTrainer(vocab_size=100, show_progress=False))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare)
+    text = "The f\u00eavere, not\u00e9 and \u00e9tait \u2014 \u00fc"
+    for answer in ("f\u00eavere", "not\u00e9", "\u00e9tait", "and", "The"):
+        assert text_of(tokenizer, text, answer) == answer
+    assert tokenize_contexts(tokenizer, [text]).text_ends.max() == text.index(" \u2014")

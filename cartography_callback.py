@@ -176,9 +176,9 @@ class CartographyCallback(TrainerCallback):
         """Keep the numbers of a training batch; nothing here waits for the device."""
         rows = inputs["row"]
         again = (rows[:, None] == rows).tril(-1).any(1) | (self.seen_at[rows] != NEVER)
-        columns = torch.where(again, len(self.features), rows)
+        columns = rows.masked_fill(again, len(self.features))
         self.values[:, columns] = self.measure(outputs, inputs, losses)
-        self.seen_at[columns] = self.clock
+        self.seen_at.index_fill_(0, columns, self.clock)  # an assignment would copy the number from the host
         self.clock += 1
 
     def gathered(self) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,12 @@ import types
 import numpy as np
 import pytest
 import torch
+from test_training import make_trainer
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
+import devices
 from batches import micro_batches
 from cartography_callback import CartographyCallback, nli_measures, qa_measures
 from evaluation import NliEvaluation, QaEvaluation
@@ -70,6 +74,20 @@ def test_losses_measures_and_the_reduction_of_an_evaluation_stay_on_the_device(f
     assert losses.dtype == torch.float32
 
 
+class OnDevice(TorchDispatchMode):
+    """Notes operations that take a tensor of the host, which the device would have to wait for."""
+
+    def __init__(self):
+        super().__init__()
+        self.from_host = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, torch.Tensor)]
+        if any(tensor.device.type == "cpu" for tensor in tensors):
+            self.from_host.append(function.name())
+        return function(*args, **(kwargs or {}))
+
+
 class Windows:
     example, has_gold = np.arange(N_WINDOWS), np.ones(N_WINDOWS, dtype=bool)
 
@@ -85,8 +103,11 @@ def test_the_recorder_stays_on_the_device_and_waits_for_nothing(fake, tmp_path):
     recorder = CartographyCallback(tmp_path, [str(n) for n in range(N_WINDOWS)], Windows(), task="qa", identity={})
     state = types.SimpleNamespace(is_world_process_zero=False, global_step=0, max_steps=9, epoch=0)
     recorder.on_train_begin(types.SimpleNamespace(device=GPU), state, None)
-    recorder.on_epoch_begin(None, state, None)
-    recorder.record(outputs, inputs, QaTrainer.row_losses(None, outputs, inputs))
+    recorder.on_epoch_begin(None, state, types.SimpleNamespace(should_training_stop=False))
+    losses = QaTrainer.row_losses(None, outputs, inputs)
+    with OnDevice() as seen:
+        recorder.record(outputs, inputs, losses)
+    assert seen.from_host == []
     assert lies_on_gpu(recorder.values, recorder.seen_at)
 
 
@@ -97,3 +118,32 @@ def test_micro_batches_are_cut_without_asking_the_device(fake):
     assert [part["lengths"].tolist() for part in parts] == [[24, 24], [12, 9, 8], [5]]
     assert ["attention_mask" in part for part in parts] == [False, True, True]
     assert all(lies_on_gpu(*(v for name, v in part.items() if name != "lengths")) for part in parts)
+
+
+class Products(TorchDispatchMode):
+    """The types of all operands of products, those of the backward pass included."""
+
+    def __init__(self):
+        super().__init__()
+        self.types = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        name = function.name().removeprefix("aten::").split(".")[0]
+        if name in {"mm", "bmm", "addmm", "baddbmm", "matmul", "linear"}:
+            self.types += [(name, value.dtype) for value in args if isinstance(value, torch.Tensor)]
+        return function(*args, **(kwargs or {}))
+
+
+def test_every_product_of_a_micro_batched_bf16_step_is_in_bf16(tiny_model, tokenizer, tmp_path):
+    arguments = {"max_steps": 1, "per_device_train_batch_size": 16, "bf16": True, "micro_batch_tokens": 300}
+    trainer = make_trainer(tiny_model, tokenizer, tmp_path, **arguments)
+    devices.choose_attention(trainer.model, torch.device("cpu"))  # as run.py does
+    parts = []
+    row_losses = trainer.row_losses
+    trainer.row_losses = lambda *given: parts.append(given) or row_losses(*given)
+    with Products() as seen:
+        trainer.train()
+    assert len(parts) > 2
+    assert {dtype for _, dtype in seen.types} == {torch.bfloat16}
+    n_products = 2 * (6 + 2) + 1 + 2  # of two layers, the embeddings' projection none, and the head and its gradients
+    assert len(seen.types) > 2 * 2 * n_products * len(parts)

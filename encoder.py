@@ -206,7 +206,8 @@ class Batches:
         """Say, once there is room, that batches are smaller than asked for; once."""
         if self.full_with > 0:
             sentence = "The memory is full with %d tokens at a time, so embedding goes on in batches of %d; "
-            logger.warning(sentence + "--batch_tokens chooses.", self.full_with, self.batch_tokens)
+            with tqdm.external_write_mode():
+                logger.warning(sentence + "--batch_tokens chooses.", self.full_with, self.batch_tokens)
             self.full_with = -1
 
 

@@ -16,10 +16,13 @@ from helpers import CPU_MICRO_BATCH_TOKENS
 TRAINED_BYTES, EVALUATED_BYTES = 20, 6
 # Bytes that a GPU's libraries take, and the share of the rest that is used.
 LIBRARIES_BYTES, USED_SHARE = 1e9, 0.8
-# Bytes of activations a token and layer: times the hidden size, and, for a model that keeps its attention's
-# probabilities, times heads and length. In 16 bits and in float32.
-HIDDEN_BYTES = {True: 38, False: 66}
+# Bytes of activations a token and layer, in 16 bits and in float32: times the hidden size; times the length, for the
+# mask that fused attention keeps; times heads and length, for a model that keeps its attention's probabilities instead;
+# and the same again for one that attends to relative positions as DeBERTa v2 and v3 do.
+HIDDEN_BYTES = {True: 44, False: 66}
+MASK_BYTES = {True: 2, False: 4}
 ATTENTION_BYTES = {True: 7, False: 9}
+POSITION_BYTES = {True: 6, False: 10}
 # Layers whose activations an evaluation holds at a time, and tokens with which it keeps a GPU busy.
 EVALUATED_LAYERS, EVAL_BATCH_TOKENS = 2, 65_536
 USUAL_HEAD, USUAL_LAYERS = 64, 12
@@ -87,15 +90,17 @@ def total_memory(device: torch.device) -> float:
 def tokens_that_fit(model, max_length: int, device: torch.device, *, in_16_bits: bool, trains: bool) -> int:
     """Tokens, padding included, that a GPU's memory holds at a time beside the model; at least one row's.
 
-    Fused attention keeps no probabilities, so activations take 38 · hidden size bytes a token and layer in 16 bits and
-    66 · hidden size in float32 (counted over the tensors that autograd keeps of a layer of BERT's kind); a model that
-    attends by plain products keeps 7 (9) · heads · length more (Korthikanti et al. 2022, arXiv 2205.05198, equation 1,
-    for the 16-bit case with fewer copies).
+    The bytes a token takes are counted over what autograd keeps of a layer (docs/gpu.md has the list): under autocast
+    each linear layer keeps its own copy of its input in 16 bits.
     """
     hidden, layers, heads = sizes_of(model)
     a_layer = HIDDEN_BYTES[in_16_bits] * hidden
-    if model.config._attn_implementation == "eager":
+    if model.config._attn_implementation != "eager":
+        a_layer += MASK_BYTES[in_16_bits] * max_length
+    else:
         a_layer += ATTENTION_BYTES[in_16_bits] * heads * max_length
+        if getattr(model.config, "pos_att_type", None):
+            a_layer += POSITION_BYTES[in_16_bits] * heads * max_length
     held = (TRAINED_BYTES if trains else EVALUATED_BYTES) * sum(weights.numel() for weights in model.parameters())
     room = USED_SHARE * (total_memory(device) - held - LIBRARIES_BYTES)
     return max(max_length, int(room / (a_layer * (layers if trains else EVALUATED_LAYERS))))

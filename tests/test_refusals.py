@@ -254,23 +254,6 @@ def test_a_model_name_that_only_a_hub_could_know(refused, monkeypatch):
     assert code == 1
 
 
-def test_a_full_gpu_names_the_two_flags(command, monkeypatch, tmp_path, tiny_model):
-    import torch
-    from transformers import Trainer
-
-    def full(*args, **kwargs):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
-
-    monkeypatch.setattr(Trainer, "train", full)
-    argv = ("--do_train", "--dataset", "demo", "--model", tiny_model, "--output_dir", tmp_path / "out", "--no_cuda")
-    code, _, err = command(*argv)
-    assert "--micro_batch_tokens" in err
-    assert "--max_length" in err
-    assert "Traceback" not in err
-    assert code == 1
-    assert not (tmp_path / "out" / "manifest.json").exists()
-
-
 def heed_interrupts() -> None:
     """A shell that starts the tests in the background has them ignore SIGINT, which children inherit."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)

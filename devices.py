@@ -101,6 +101,12 @@ def use_one_gpu(training_args) -> None:
     logger.info("Using one of %d GPUs; start with torchrun --nproc_per_node %d for all.", n_gpus, n_gpus)
 
 
+def copy_without_waiting(training_args) -> None:
+    """Have the Trainer copy batches to a GPU while it computes; they lie in pinned memory."""
+    if training_args.device.type == "cuda" and training_args.dataloader_pin_memory:
+        training_args.accelerator_config.non_blocking = True
+
+
 def precision_name(training_args) -> str:
     """What TrainingArguments compute in: "bf16", "fp16", "float32", or "tf32" where --tf32 true asked for it."""
     if training_args.bf16 or training_args.fp16:
@@ -124,6 +130,9 @@ def speed_up(device: torch.device, precision: str) -> bool:
     keep_freed_memory()
     if device.type == "cuda":
         keep_float32(precision)
+        torch.backends.cuda.enable_cudnn_sdp(
+            False
+        )  # it makes a plan for every new shape, which takes longer than a step
     return use_exact_float32(device)
 
 

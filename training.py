@@ -15,6 +15,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from batches import LengthBatches, micro_batches
 from cpu_functions import CpuFunctions, can_stand_in
+from devices import copy_without_waiting
 from memory import said_where_full
 from spans import span_logits
 from windows import MODEL_INPUTS
@@ -51,8 +52,7 @@ class ExampleTrainer(Trainer):
             recorder: CartographyCallback that sees every training batch.
             examples_per_row: scales the speed that is shown.
         """
-        if kwargs["args"].device.type == "cuda":
-            kwargs["args"].accelerator_config.non_blocking = True  # batches lie in pinned memory
+        copy_without_waiting(kwargs["args"])
         super().__init__(**kwargs)
         self.micro_batch_tokens, self.eval_batch_tokens = micro_batch_tokens, eval_batch_tokens
         self.evaluation, self.recorder = evaluation, recorder

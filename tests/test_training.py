@@ -183,6 +183,7 @@ def test_the_last_short_step_is_a_mean_over_its_rows(still_model, tokenizer, tmp
     batches = [trainer.data_collator([trainer.train_dataset[n] for n in rows]) for rows in ((8, 9),)]
     (batch,), n_rows = trainer.get_batch_samples(iter(batches), 2, "cpu")
     assert n_rows == 2
+    assert type(n_rows) is int  # a number of the device would have to be asked for
     with torch.no_grad():
         loss = trainer.compute_loss(trainer.model.eval(), batch, num_items_in_batch=n_rows)
         rows = trainer.row_losses(trainer.forward(trainer.model, batch), batch)

@@ -97,6 +97,12 @@ def long_questions(n_rows: int):
 
 
 @functools.cache
+def make_windows(n_rows: int, max_length: int) -> QaWindows:
+    """The windows of those questions, a third of each shared with the next one."""
+    return QaWindows(long_questions(n_rows), make_tokenizer(), max_length, max_length // 3)
+
+
+@functools.cache
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer of the demo's words and characters, which is ready without a download."""
     frame = questions("demo")
@@ -168,7 +174,7 @@ def make_trainer(
     on = torch.device(device or place.device)
     args = make_arguments(place, name, on, precision, arguments)
     frame, tokenizer = long_questions(n_rows), make_tokenizer()
-    windows = QaWindows(frame, tokenizer, place.max_length, place.max_length // 3)
+    windows = make_windows(n_rows, place.max_length)
     model = make_model(shape or place.shape, **({} if dropout else NO_DROPOUT))
     devices.choose_attention(model, on)
     devices.speed_up(on, precision)
@@ -212,9 +218,8 @@ def make_usual(place: Place, name: str, *, n_rows: int, precision: str, shape: s
     """The stock Trainer over the same windows; `pads` them all to the window's length, as the usual recipe does."""
     on = torch.device(place.device)
     args = make_arguments(place, name, on, precision, arguments)
-    frame, tokenizer = long_questions(n_rows), make_tokenizer()
-    windows = QaWindows(frame, tokenizer, place.max_length, place.max_length // 3)
-    collator = UsualCollator(tokenizer, place.max_length if pads else None)
+    windows = make_windows(n_rows, place.max_length)
+    collator = UsualCollator(make_tokenizer(), place.max_length if pads else None)
     model = make_model(shape)
     set_seed(SEED)
     return Trainer(model=model, args=args, train_dataset=windows, data_collator=collator)

@@ -112,7 +112,7 @@ def recorded(place: Place, device: str, mode: str) -> list[np.ndarray]:
     recorder = CartographyCallback(folder, ids, Windows(), task="qa", identity={})
     state = types.SimpleNamespace(is_world_process_zero=True, global_step=0, max_steps=10, epoch=0)
     recorder.on_train_begin(types.SimpleNamespace(device=torch.device(device)), state, None)
-    recorder.on_epoch_begin(None, state, None)
+    recorder.on_epoch_begin(None, state, types.SimpleNamespace(should_training_stop=False))
     generator = torch.Generator().manual_seed(SEED)
     batches = [(*drawn_batch(generator), torch.rand(BATCH, generator=generator)) for _ in range(N_BATCHES)]
     batches = [

@@ -33,7 +33,7 @@ GROUPS = {
 ALONE = ("budget", "speed", "tests")
 # Seconds a check may take, by device, and the test suite.
 LIMITS, TESTS_LIMIT = {"cuda": 150, "cpu": 900}, 3600
-LAST_WORDS = 1500
+LAST_WORDS, LAST_WORDS_SECONDS = 1500, 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,6 +121,8 @@ def run_lane(names: list[str], place, report: Callable[[str, Finding], None]) ->
                 while left and (line := answer(process, limit_of(left[0], place.device))):
                     report(left.pop(0), Finding(**json.loads(line)))
                     begin = time.perf_counter()
+                with contextlib.suppress(subprocess.TimeoutExpired):  # it closes its answers before its last words
+                    process.wait(LAST_WORDS_SECONDS)
             if left:
                 seconds = time.perf_counter() - begin
                 report(left.pop(0), Finding(False, last_words(errors, seconds), seconds=seconds))
@@ -135,4 +137,4 @@ def last_words(errors: IO, seconds: float) -> str:
     """Why a process ended without an answer."""
     errors.seek(0)
     lines = errors.read()[-LAST_WORDS:].strip().splitlines()
-    return f"ended after {seconds:.0f} s without an answer: {' / '.join(lines[-4:]) or 'no words'}"
+    return f"ended after {seconds:.0f} s without an answer: {' / '.join(lines[-3:]) or 'no words'}"

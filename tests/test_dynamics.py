@@ -68,6 +68,16 @@ def test_hand_worked_metrics():
     assert "span_f1" not in table
 
 
+def test_span_measures_are_means_over_the_epochs_in_which_an_example_was_seen():
+    measures = {"start_prob": [[0.5, 0.25], [1.0, NAN]], "end_prob": [[0.125, 1.0], [0.375, NAN]]}
+    measures |= {"span_f1": [[1.0, 0.5], [0.0, NAN]]}
+    plain = dict.fromkeys(("gold_prob", "correct", "margin", "loss"), [[0.0, 0.0], [0.0, NAN]])
+    table = over_epochs({name: np.array(values) for name, values in (plain | measures).items()})
+    assert table["start_confidence"].tolist() == [0.75, 0.25]
+    assert table["end_confidence"].tolist() == [0.25, 1.0]
+    assert table["span_f1"].tolist() == [0.5, 0.5]
+
+
 @pytest.mark.parametrize(
     ("epochs", "events"),
     [
@@ -107,6 +117,11 @@ def test_hand_worked_regions():
     assert regions([0.9, 0.1, 0.9], [0.01, 0.02, 0.09]) == ["easy", "hard", "easy"]  # nothing varies by 0.1
     assert regions([0.9, 0.1], [0.2, 0.2]) == ["ambiguous", "ambiguous"]  # equal values share a region
     assert regions([], []) == []
+
+
+def test_ambiguous_is_the_top_third_where_more_than_that_vary():
+    variability = np.arange(11, 23) / 100
+    assert regions([0.9] * 12, variability) == ["easy"] * 8 + ["ambiguous"] * 4
 
 
 def test_medians_call_a_right_and_confident_example_hard():

@@ -144,6 +144,13 @@ def test_findings_carry_the_numbers_of_their_sentences():
     assert confident["example_ids"] == ["a00013", "a00012"]
 
 
+def test_hard_outliers_are_held_against_the_clustered_examples():
+    frame = examples([(0, "a", "easy", 8), (0, "a", "hard", 2), (-1, "", "hard", 3), (-1, "", "easy", 1)])
+    outliers = interesting_patterns(frame, seed=0)["findings"][-1]
+    assert (outliers["share"], outliers["share_of_clustered"]) == (0.75, 0.2)
+    assert "(75.0%, 95% interval 30.1% to 95.4%), against 20.0% of the clustered examples." in outliers["sentence"]
+
+
 def test_ambiguous_examples_are_shown_most_variable_first():
     frame = examples([(0, "a, b, c", "easy", 40), (1, "d, e, f", "easy", 2), (1, "d, e, f", "ambiguous", 9)])
     finding = interesting_patterns(frame, seed=0)["findings"][0]

@@ -31,13 +31,14 @@ UNTRIED = {
 }
 UNTRIED_VARIABLES = {"ACCELERATE_USE_DEEPSPEED": "--deepspeed", "ACCELERATE_USE_FSDP": "--fsdp"}
 CARTOGRAPHY_DIR = "./cartography_output"
-NOTHING_TO_DO = "nothing to do: pass --do_train to train, --do_eval to evaluate, or both."
+NOTHING_TO_DO = "nothing to do: pass --do_train to train, --do_eval to evaluate, or both; or --do_predict to predict."
 QA_ONLY = ("doc_stride", "max_answer_length", "n_best_size", "null_score_threshold", "save_nbest")
 EPILOG = """
 All of Transformers' TrainingArguments work here as well (--help_trainer lists them), among them --do_train, --do_eval,
---output_dir DIR (default ./trainer_output; to evaluate alone, the directory of --model where it is one),
---num_train_epochs N (3), --per_device_train_batch_size N (8 rows), --learning_rate X (1e-4), --seed N (42),
---save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last, --report_to NAME. Defaults that differ from
+--do_predict (answers for rows without labels), --output_dir DIR (default ./trainer_output; to evaluate alone or to
+predict, the directory of --model where it is one), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
+--learning_rate X (1e-4), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
+--report_to NAME. Defaults that differ from
 Transformers': --learning_rate 1e-4 (small encoders learn slowly with its 5e-5), --save_strategy epoch,
 --logging_steps 50, --logging_nan_inf_filter false, and on a GPU --dataloader_num_workers 2 and
 --per_device_eval_batch_size 1024: there a batch of an evaluation has at most that many rows, of like lengths, and no
@@ -98,6 +99,7 @@ def add_data_options(add) -> None:
         metavar="SPLIT",
         help="split to evaluate on (default: validation, validation_matched, dev or trial)",
     )
+    add("--split", metavar="SPLIT", type=helpers.named, help="split to predict (default: the only one)")
     text = "hold out this share of the training rows for evaluation, whole contexts at a time; between 0 and 1 "
     text += "(default: 0.1 where there is no split to evaluate on)"
     add("--validation_fraction", metavar="X", type=helpers.fraction, help=text)
@@ -120,12 +122,13 @@ def add_window_options(add) -> None:
         f"tokens that neighbouring windows of a context share (qa; default: {DOC_STRIDE}, or a third of --max_length)"
     )
     add("--doc_stride", metavar="N", type=int, help=text)
-    text = "longest answer in tokens (qa; default: the longest gold answer in the data)"
+    text = "longest answer in tokens (qa; default: the longest gold answer in the data; to predict, as "
+    text += "the model was trained, else 30)"
     add("--max_answer_length", metavar="N", type=helpers.positive, help=text)
     text = f"spans kept of each example with --save_nbest (qa; default: {N_BEST_SIZE})"
     add("--n_best_size", metavar="N", type=helpers.positive, help=text)
     text = "predict no answer when the null score exceeds the best span's by more than this many logits; "
-    text += f"higher answers more (qa; default: {NULL_SCORE_THRESHOLD})"
+    text += f"higher answers more (qa; default: {NULL_SCORE_THRESHOLD}; to predict, as the model was trained)"
     add("--null_score_threshold", metavar="X", type=helpers.finite, help=text)
     text = f"also write {outputs.NBEST_PREDICTIONS}, the best spans of each example (qa)"
     add("--save_nbest", action="store_true", help=text)
@@ -267,17 +270,26 @@ def check_options(options: argparse.Namespace, training_args) -> None:
     searches = given & {"n_best_size", "null_score_threshold", "save_nbest"}
     sizes = ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps")
     zero = [name for name in sizes if getattr(training_args, name) < 1]
-    trains, evaluates = training_args.do_train, training_args.do_eval
+    trains, evaluates, predicts = training_args.do_train, training_args.do_eval, training_args.do_predict
+    needless = searches - {"null_score_threshold"} if predicts else searches
     for refused, sentence in (
-        (not trains and not evaluates, NOTHING_TO_DO),
-        (training_args.do_predict, "--do_predict is not offered: pass --do_eval with --eval_dataset instead."),
+        (not trains and not evaluates and not predicts, NOTHING_TO_DO),
+        (
+            predicts and (trains or evaluates),
+            "--do_predict goes by itself: run it when training and evaluation are done.",
+        ),
+        (options.split and not predicts, "--split is for --do_predict: give --train_split or --eval_split."),
+        (
+            predicts and options.validation_fraction,
+            "--validation_fraction is for training and evaluation: leave it out.",
+        ),
         (options.task == "nli" and given, f"--{min(given, default='')} is for --task qa: leave it out."),
         (options.eval_dataset and not evaluates, "--eval_dataset needs --do_eval: add it."),
         (options.task == "qa" and options.label_map, "--label_map is for --task nli: leave it out."),
         (options.label_map and not evaluates, "--label_map acts in evaluation, never in training: add --do_eval."),
         (options.eval_split and not evaluates, "--eval_split needs --do_eval: add it."),
         (options.max_eval_samples and not evaluates, "--max_eval_samples needs --do_eval: add it."),
-        (searches and not evaluates, f"--{min(searches, default='')} needs --do_eval: add it."),
+        (needless and not evaluates, f"--{min(needless, default='')} needs --do_eval: add it."),
         (options.n_best_size and not options.save_nbest, "--n_best_size acts with --save_nbest: add it."),
         (not training_args.output_dir.strip(), "--output_dir is empty: name a directory."),
         (zero, f"--{min(zero, default='')} must be at least 1."),

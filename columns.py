@@ -97,9 +97,9 @@ def require(columns: Mapping[str, str], expected: Sequence[str], where: str) -> 
         )
 
 
-def nli_columns(columns: Mapping[str, str], where: str) -> tuple[str, str, str]:
-    """The lower-case names of premise, hypothesis and label; DataError where one is missing."""
+def nli_columns(columns: Mapping[str, str], where: str, *, labelled: bool = True) -> tuple[str, str, str]:
+    """The lower-case names of premise, hypothesis and label; DataError where one is missing (`labelled`: the label)."""
     first, second = next((pair for pair in NLI_SIDES if set(pair) <= set(columns)), NLI_SIDES[0])
     label = next((name for name in NLI_LABELS if name in columns), NLI_LABELS[0])
-    require(columns, (first, second, label), where)
+    require(columns, (first, second, label) if labelled else (first, second), where)
     return first, second, label

@@ -5,28 +5,20 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from errors import DataError
 from label_names import MergedLabels
 from metrics import best_null_threshold, bootstrap_interval, classification_summary, squad_scores, squad_summary
-from spans import SpanCollector, search_spans, span_logits
+from span_answers import SpanAnswers, refuse_nan
 from windows import factorize
 
-NO_CANDIDATE_DIFF = float(np.finfo(np.float32).max)
 INTERNAL_COLUMNS = ("usable_for_training",)
 PREDICTION_FIELDS = {"predicted_answer", "predicted_start", "predicted_score", "em", "f1", "null_score_diff"}
-PREDICTION_FIELDS |= {"label_name", "predicted_label", "predicted_scores"}
+PREDICTION_FIELDS |= {"label_name", "predicted_label", "predicted_scores", "predicted_prob"}
 
 
 def interval(name: str, values: np.ndarray, groups: np.ndarray, seed: int, scale: float) -> dict[str, float]:
     """95% bootstrap interval of a mean under resampling of whole groups, as `{name}_low` and `{name}_high`."""
     low, high = bootstrap_interval(values, groups, seed)
     return {f"{name}_low": low * scale, f"{name}_high": high * scale}
-
-
-def refuse_nan(scores: np.ndarray) -> None:
-    """DataError when the model's outputs are not numbers: there is nothing to evaluate."""
-    if np.isnan(scores).any():
-        raise DataError("the model's outputs are not numbers (NaN): train again with a lower --learning_rate.")
 
 
 def source_fields(frame) -> Iterator[dict]:
@@ -47,32 +39,18 @@ def shown(title: str, name: str, figures: dict[str, float], digits: int) -> str:
     return f"{title} {value:.{digits}f}{interval}"
 
 
-class QaEvaluation:
-    """Extractive QA: exact span search, no-answer decision, exact match and F1 against all gold answers.
+class QaEvaluation(SpanAnswers):
+    """Extractive QA: the answer to every question, exact match and F1 against all gold answers."""
 
-    A prediction is "" when no-answer is allowed and the null score exceeds the best span's score by more than
-    `null_score_threshold`. Without unanswerable questions in the data there is always a span.
-    """
+    labelled = True
 
-    def __init__(
-        self,
-        frame,
-        windows,
-        *,
-        max_answer_length: int,
-        n_best: int,
-        allow_no_answer: bool,
-        null_score_threshold: float,
-        seed: int,
-    ):
-        """`frame` is the canonical QA frame that `windows` were made from; lengths are in tokens, scores are logits."""
-        self.frame, self.windows = frame, windows
-        self.max_answer_length, self.n_best = max_answer_length, n_best
-        self.allow_no_answer, self.null_score_threshold = allow_no_answer, null_score_threshold
+    def __init__(self, frame, windows, *, seed: int, **search):
+        """`seed` draws the intervals; the rest is SpanAnswers'."""
+        super().__init__(frame, windows, **search)
         self.seed = seed
         self.golds = [answer["text"] for answer in frame["answers"]]
         self.unanswerable = np.array([len(gold) == 0 for gold in self.golds], dtype=bool)
-        self.has_unanswerable = allow_no_answer or bool(self.unanswerable.any())
+        self.has_unanswerable = self.allow_no_answer or bool(self.unanswerable.any())
 
     def selectable(self) -> set[str]:
         """The figures by which the best model can be chosen."""
@@ -81,32 +59,10 @@ class QaEvaluation:
         parts = {f"{part}_{name}" for part in ("HasAns", "NoAns", "best") for name in ("exact", "f1")}
         return {"exact_match", "f1", "loss"} | parts
 
-    def start(self) -> None:
-        """Forget the last pass."""
-        self.collector = SpanCollector(self.windows, self.n_best)
-
-    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """On the device: row, loss, null score and the best spans of every window of the batch."""
-        mask = inputs.get("attention_mask")
-        starts = span_logits(outputs["start_logits"], mask)
-        ends = span_logits(outputs["end_logits"], mask)
-        cls_index = self.windows.template.cls_index
-        bounds = inputs["context_start"], inputs["context_end"]
-        found = search_spans(starts, ends, *bounds, self.max_answer_length, self.n_best)
-        return inputs["row"], losses, starts[:, cls_index] + ends[:, cls_index], *found
-
-    def add(self, rows, losses, null_scores, *found: np.ndarray) -> None:
-        """Take what `reduce` gave, gathered from all processes, as arrays."""
-        self.collector.add(rows, losses, null_scores, found)
-
     def finish(self) -> dict[str, float]:
         """Figures of the whole data set; exact match and F1 in percent with their 95% intervals by context."""
-        self.nbest = self.collector.fold()
-        seen = ~np.isinf(self.collector.null_scores)
-        if not seen.all():
-            raise RuntimeError(f"{np.sum(~seen)} of {len(seen)} examples were not evaluated")
-        refuse_nan(self.collector.null_scores)
-        self._decide()
+        self.decide()
+        self.em, self.f1 = squad_scores(self.predicted, self.golds, self.has_unanswerable)
         figures = squad_summary(self.em, self.f1, self.unanswerable)
         groups = self.windows.context_rows
         figures |= interval("exact_match", self.em, groups, self.seed, 100.0)
@@ -117,26 +73,6 @@ class QaEvaluation:
         if labelled.any():
             figures["loss"] = float(np.mean(self.collector.losses[labelled]))
         return figures | self._threshold_figures()
-
-    def _decide(self) -> None:
-        """Choose each example's prediction from its best spans and its null score."""
-        best, n = self.nbest, len(self.frame)
-        first = np.searchsorted(best["example"], np.arange(n))
-        has_span = np.bincount(best["example"], minlength=n) > 0
-        self.spans_of = np.append(first, len(best["example"]))
-        self.best_scores = np.full(n, -np.inf)
-        self.best_scores[has_span] = best["score"][first[has_span]]
-        self.null_diffs = np.where(has_span, self.collector.null_scores - self.best_scores, NO_CANDIDATE_DIFF)
-        self.starts = np.full(n, -1)
-        self.starts[has_span] = best["start"][first[has_span]]
-        self.span_texts = [""] * n
-        contexts = self.frame["context"].tolist()
-        for row in np.flatnonzero(has_span):
-            self.span_texts[row] = contexts[row][best["start"][first[row]] : best["end"][first[row]]]
-        self.answers_null = self.allow_no_answer & (self.null_diffs > self.null_score_threshold)
-        pairs = zip(self.answers_null, self.span_texts, strict=True)
-        self.predicted = ["" if null else text for null, text in pairs]
-        self.em, self.f1 = squad_scores(self.predicted, self.golds, self.has_unanswerable)
 
     def _threshold_figures(self) -> dict[str, float]:
         """The best null score threshold for either figure, when the data have unanswerable questions."""
@@ -154,19 +90,9 @@ class QaEvaluation:
 
     def predictions(self) -> Iterator[dict]:
         """One dict an example: the source's fields, the predicted answer, its place and score, em and f1 in [0, 1]."""
-        scores = np.where(self.answers_null, self.collector.null_scores, self.best_scores)
         for row, fields in enumerate(source_fields(self.frame)):
-            answered = not self.answers_null[row] and self.starts[row] >= 0
-            prediction = {
-                "predicted_answer": self.predicted[row],
-                "predicted_start": self.starts[row] if answered else None,
-                "predicted_score": scores[row],
-                "em": self.em[row],
-                "f1": self.f1[row],
-            }
-            if self.allow_no_answer:
-                prediction["null_score_diff"] = self.null_diffs[row]
-            yield fields | prediction
+            scores = {"em": self.em[row], "f1": self.f1[row]}
+            yield fields | self.answer(row) | scores | self.null_difference(row)
 
     def tables(self) -> dict:
         """What belongs into eval_metrics.json beside the figures."""
@@ -206,6 +132,8 @@ class NliEvaluation:
 
     The prediction is the most probable label of the model; `merged` labels count as the data's afterwards.
     """
+
+    labelled = True
 
     def __init__(self, frame, label_names: tuple[str, ...], *, seed: int, merged: MergedLabels | None = None):
         """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits.

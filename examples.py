@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from data_checks import check_nli, check_qa, n_repeats, summary_table
+from data_checks import NOT_TRAINED, check_nli, check_qa, n_repeats, summary_table
 from errors import DataError, UsageError, shortlist
 from label_names import MergedLabels
 from outputs import ids_hash, read_manifest, short_name, texts_hash
-from records import canonical_nli, canonical_qa
+from records import canonical_nli, canonical_qa, unlabelled_nli, unlabelled_qa
 from sources import open_source
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,23 @@ def load_examples(source, split: str, task: str) -> Examples:
     n_unanswerable = examples.n_unanswerable if task == "qa" else None
     logger.info("%s\n%s", where, summary_table(problems, len(raw), n_unanswerable, n_repeats(frame)))
     return dataclasses.replace(examples, has_unanswerable=examples.n_unanswerable > 0)
+
+
+def load_unlabelled(source, split: str, task: str) -> Examples:
+    """As `load_examples`, for rows to predict: labels are neither needed nor looked at; only empty contexts go.
+
+    Raises:
+        DataError: the split does not exist, columns are missing, or no context has any text.
+    """
+    where = f"{source.name}, split {split}"
+    raw = source.read(split)
+    read, check = (unlabelled_qa, check_qa) if task == "qa" else (unlabelled_nli, check_nli)
+    frame, problems = check(*read(raw, where))
+    problems["action"] = problems["action"].replace(NOT_TRAINED, "predicted all the same")
+    if not len(frame):
+        raise DataError(f"{where}: none of its {len(raw)} rows has a text to predict from: look at the file.")
+    logger.info("%s\n%s", where, summary_table(problems, len(raw), None, n_repeats(frame)))
+    return Examples(frame, problems.assign(split=split), source.name, split, columns=dict(source.columns))
 
 
 def described_rows(manifest: dict) -> dict:
@@ -208,21 +225,36 @@ def sample_rows(examples: Examples, n_rows: int | None, seed: int) -> Examples:
     return examples.replaced(examples.frame.iloc[chosen])
 
 
+def predicted_split(source, asked: str | None) -> str:
+    """The split to predict: the one asked for, else the only one.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if asked is None and len(source.splits) > 1:
+        raise UsageError(f"{source.name} has the splits {', '.join(source.splits)}: choose one with --split.")
+    return asked or source.splits[0]
+
+
 def load_data(options, training_args) -> dict[str, Examples]:
     """The examples under "train" and "eval", as far as asked for: checked, held out, sampled, and fit to train on.
 
+    Those to predict are under "predict", alone.
+
     Args:
         options: run.py's own options.
-        training_args: TrainingArguments; `do_train` and `do_eval` say what is needed.
+        training_args: TrainingArguments; `do_train`, `do_eval` and `do_predict` say what is needed.
 
     Raises:
         DataError: a data set cannot be read or has no usable rows.
-        UsageError: it is not said on what to evaluate.
+        UsageError: it is not said on what to evaluate, or what to predict.
     """
     name = options.dataset or DEFAULT_DATASETS[options.task]
     data = {}
     with training_args.main_process_first(desc="loading the data"):
         source = open_as_trained(options, name) if training_args.do_train or not options.eval_dataset else None
+        if training_args.do_predict:
+            return {"predict": load_unlabelled(source, predicted_split(source, options.split), options.task)}
         if training_args.do_train:
             data["train"] = load_examples(source, options.train_split, options.task)
         if training_args.do_train and options.validation_fraction and not training_args.do_eval:

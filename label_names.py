@@ -144,12 +144,15 @@ def fit_labels(config, data: dict, label_map: Mapping[str, str] | None = None) -
 
     A fine-tuned model keeps its own order of labels where it has the same names as the data; `config` gets the names
     when there is something to train. A model without names of its own is taken to have the data's order, unless
-    `label_map` (label of the data → the model's labels, as --label_map has them) speaks of its generic ones.
+    `label_map` (label of the data → the model's labels, as --label_map has them) speaks of its generic ones. Rows to
+    predict have no labels but the model's.
 
     Raises:
         DataError, UsageError: the labels of the data and of the model do not match.
     """
     own = tuple(config.id2label[number] for number in sorted(config.id2label))
+    if "predict" in data:
+        return {"predict": dataclasses.replace(data["predict"], label_names=own)}
     names = None if generic(own) and ("train" in data or not label_map) else own
     data_names = next(iter(data.values())).label_names
     if "train" in data and (names is None or {name.lower() for name in names} != {name.lower() for name in data_names}):

@@ -113,6 +113,46 @@ def canonical_nli(
     return frame.iloc[kept].reset_index(drop=True), problems_frame(problems), tuple(label_names)
 
 
+def unlabelled_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As canonical_qa, for rows whose answers nobody needs: all rows stay, every `answers` is empty.
+
+    Answers that are there belong to the ids that are made from the content, so that these are the same as elsewhere.
+    """
+    columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
+    require(columns, ("context", "question"), where)
+    problems = []
+    contexts = _texts(raw[columns["context"]], "context", where)
+    questions = _texts(raw[columns["question"]], "question", where)
+    cells, answer_columns = [None] * len(raw), ()
+    if any(name in columns for name in ("answers", *ANSWER_TEXTS) if name != "text" or "answer_start" in columns):
+        cells, answer_columns = _answer_cells(raw, columns, contexts, where)
+    answers = read_all_answers(cells, contexts)[0]
+    contents = [(q, c, a["text"], a["answer_start"]) for q, c, a in zip(questions, contexts, answers, strict=True)]
+    ids = _assign_ids(raw, columns, contents, problems, where)
+    _list_replaced_characters(raw, columns, ("context", "question"), ids, problems)
+    frame = pd.DataFrame({"id": ids, "context": contexts, "question": questions}, dtype=object)
+    frame["answers"] = pd.Series([{"text": [], "answer_start": []} for _ in ids], dtype=object)
+    frame["usable_for_training"] = True
+    taken = {columns[name] for name in ("id", "context", "question", *answer_columns) if name in columns}
+    return pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1), problems_frame(problems)
+
+
+def unlabelled_nli(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """As canonical_nli, for rows whose labels nobody needs: all rows stay, every `label` is -1."""
+    columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
+    first, second, label = nli_columns(columns, where, labelled=False)
+    problems = []
+    premises = _texts(raw[columns[first]], first, where)
+    hypotheses = _texts(raw[columns[second]], second, where)
+    published = [_published_label(value) for value in raw[columns[label]]] if label in columns else [None] * len(raw)
+    ids = _assign_ids(raw, columns, list(zip(premises, hypotheses, published, strict=True)), problems, where)
+    _list_replaced_characters(raw, columns, (first, second), ids, problems)
+    frame = pd.DataFrame({"id": ids, "premise": premises, "hypothesis": hypotheses}, dtype=object)
+    frame["label"], frame["usable_for_training"] = -1, True
+    taken = {columns[name] for name in ("id", first, second, label) if name in columns}
+    return pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1), problems_frame(problems)
+
+
 def _texts(column: pd.Series, name: str, where: str) -> list[str]:
     """Every cell as text, a missing one as ""; equal texts share one string object."""
     seen: dict = {}

@@ -13,7 +13,7 @@ from errors import DataError, UsageError, shortlist
 
 def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
     """UsageError when rows are held out for evaluation alone, but --model was trained with another part held out."""
-    if "train" in data or data["eval"].held_out is None:
+    if "train" in data or "eval" not in data or data["eval"].held_out is None:
         return
     trained = outputs.read_manifest(options.model).get("data", {}).get("train", {})
     if trained.get("dataset") == data["eval"].name and trained["held_out"] != data["eval"].held_out:
@@ -36,7 +36,7 @@ def refuse_dropped_rows(training_args, features: dict) -> None:
 def refuse_unknown_figure(training_args, evaluation) -> None:
     """UsageError when the best model is to be chosen by a figure that the evaluation does not give."""
     asked = training_args.metric_for_best_model
-    if asked is None or evaluation is None:
+    if asked is None or evaluation is None or not evaluation.labelled:
         return
     if asked.removeprefix("eval_") not in evaluation.selectable():
         listed = shortlist((f"eval_{name}" for name in sorted(evaluation.selectable())), most=12)

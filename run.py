@@ -5,8 +5,10 @@
 Reads: a data set (hub name, saved directory, or file), a model (hub name or directory).
 Writes into --output_dir: checkpoints, the final model and tokenizer, data_problems.csv and, last, manifest.json. With
 --do_eval, which may also come later and then writes beside the model: eval_metrics.json, eval_predictions.jsonl,
-eval_data_problems.csv, eval_manifest.json. With --enable_cartography, into --cartography_output_dir: the training
-dynamics of every epoch, the metrics over all epochs, the data map and, last, manifest.json.
+eval_data_problems.csv, eval_manifest.json. With --do_predict, for rows without labels, in the same place:
+predictions.jsonl, predict_data_problems.csv, predict_manifest.json. With --enable_cartography, into
+--cartography_output_dir: the training dynamics of every epoch, the metrics over all epochs, the data map and, last,
+manifest.json.
 """
 
 import argparse
@@ -56,7 +58,8 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     fit = {"max_length": max_length, "device": device, "in_16_bits": training_args.bf16 or training_args.fp16}
     computing["micro_batch_tokens"] = options.micro_batch_tokens or micro_batch_tokens(model, **fit)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
-    part = features.get("train", features.get("eval"))
+    looked_at = features.get("eval", features.get("predict"))
+    part = features.get("train", looked_at)
     patience = options.early_stopping_patience
     try:
         with said_where_full(NO_ROOM):
@@ -64,7 +67,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
                 model=model,
                 args=training_args,
                 train_dataset=features.get("train"),
-                eval_dataset=features.get("eval"),
+                eval_dataset=looked_at,
                 processing_class=tokenizer,
                 data_collator=PadCollator(tokenizer, for_gpu=device.type == "cuda"),
                 callbacks=[EarlyStopping(patience)] if patience else None,
@@ -156,6 +159,13 @@ def refuse_nan_weights(model) -> None:
         )
 
 
+def predict(trainer, problems: dict) -> None:
+    """Predict, and write what comes of it from the first process."""
+    trainer.evaluation_loop(trainer.get_eval_dataloader(), description="Prediction")
+    if trainer.is_world_process_zero():
+        evaluations.write_predictions(Path(trainer.args.output_dir), trainer.evaluation, problems["predict"])
+
+
 def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict:
     """Evaluate, write figures and predictions from the first process, and return the figures.
 
@@ -170,7 +180,7 @@ def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict
 
 
 def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dict, settings: dict, problems: dict):
-    """Train and evaluate as far as asked for; the figures of the evaluation.
+    """Train and evaluate as far as asked for, or predict; the figures of the evaluation.
 
     Raises:
         KeyboardInterrupt: with the last checkpoint in its message.
@@ -182,6 +192,8 @@ def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dic
             train_model(trainer, checkpoint)
         if options.enable_cartography and trainer.is_world_process_zero():
             manifests.close_recording(options, trainer, data, settings)
+        if trainer.args.do_predict:
+            predict(trainer, problems)
         return evaluate_model(options, trainer, problems) if trainer.args.do_eval else {}
     except KeyboardInterrupt as error:
         left = f"; {outputs.what_is_left(trainer.args.output_dir)}" if trainer.args.do_train else ""
@@ -231,7 +243,7 @@ def what_is_next(options: argparse.Namespace, training_args) -> str:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, load, train, evaluate, save."""
+    """Parse, load, train, evaluate or predict, save."""
     options, training_args = parse_arguments(argv)
     path = helpers.model_path(options.model)
     refuse_directories(options, training_args, path)

@@ -1,5 +1,7 @@
 """Span search: the best spans of every window, found on the device, folded into the best of every example."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import torch
 
@@ -83,6 +85,31 @@ def largest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     found, places = torch.topk(values, k, dim=1)
     places = torch.where(places == first, places[:, :1], places)  # equal ones change places
     return found, torch.cat([first, places[:, 1:]], dim=1)
+
+
+def log_span_sum(windows: Iterable[tuple[int, np.ndarray, np.ndarray]], max_answer_length: int) -> float:
+    """log sum of exp(start + end logit) over the spans of one example, each with the highest score of its windows.
+
+    Args:
+        windows: of the example: the first context token (counted in the context), start and end logits [n] of its
+            context tokens.
+        max_answer_length: tokens, at least 1.
+
+    Returns:
+        The sum over every span with start <= end, inside a window, of at most `max_answer_length` tokens; -inf where
+        there is none.
+    """
+    parts = [(first, starts.astype(np.float64), ends.astype(np.float64)) for first, starts, ends in windows]
+    n_tokens = max(first + len(starts) for first, starts, _ in parts)
+    reach = min(max_answer_length, max(n_tokens, 1))
+    best = np.full((n_tokens, reach), -np.inf)  # best[s, d]: the span of d + 1 tokens that begins at token s
+    for first, starts, ends in parts:
+        reached = np.concatenate([ends, np.full(reach - 1, -np.inf)])
+        scores = starts[:, None] + np.lib.stride_tricks.sliding_window_view(reached, reach)[: len(starts)]
+        rows = slice(first, first + len(starts))
+        best[rows] = np.maximum(best[rows], scores)
+    top = best.max(initial=-np.inf)
+    return float(top + np.log(np.exp(best - top).sum())) if np.isfinite(top) else -np.inf
 
 
 def keep_best(candidates: dict[str, np.ndarray], n_best: int) -> dict[str, np.ndarray]:

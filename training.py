@@ -48,7 +48,7 @@ class ExampleTrainer(Trainer):
             micro_batch_tokens: padding included, that go through the model at a time in training.
             eval_batch_tokens: padding included, in a batch of an evaluation, whose rows then come by length, at most
                 as many as --per_device_eval_batch_size says; None for batches of just that many rows.
-            evaluation: Qa- or NliEvaluation over `eval_dataset`.
+            evaluation: Qa- or NliEvaluation (or -Prediction) over `eval_dataset`.
             recorder: CartographyCallback that sees every training batch.
             examples_per_row: scales the speed that is shown.
         """
@@ -162,7 +162,10 @@ class ExampleTrainer(Trainer):
         inputs = send_to_device(inputs, self.args.device, non_blocking=self.args.device.type == "cuda")
         with torch.no_grad(), self.compute_loss_context_manager():
             outputs = self.forward(model, inputs)
-            losses = self.row_losses(outputs, inputs)
+            if self.evaluation.labelled:
+                losses = self.row_losses(outputs, inputs)
+            else:
+                losses = torch.full_like(inputs["row"], torch.nan, dtype=torch.float32)
             reduced = self.evaluation.reduce(outputs, inputs, losses)
         gathered = self.accelerator.gather(tuple(part.contiguous() for part in reduced))
         self.evaluation.add(*(part.cpu().numpy() for part in gathered))

@@ -67,6 +67,26 @@ def test_two_processes_evaluate_as_one(launcher, tmp_path, trained_model):
 
 
 @pytest.mark.slow
+def test_two_processes_predict_as_one(tmp_path, trained_model):
+    """Windows of one example go to both processes, and the sampler repeats rows; every row comes once."""
+    rows = [{"id": f"n{n}", "context": f"Patient {n} takes drug {n} daily. " * (n + 1), "question": f"What takes {n}?"}
+            for n in range(13)]  # fmt: skip
+    (tmp_path / "notes.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    argv = ["--do_predict", "--model", trained_model, *COMMON, "--dataset", "notes.jsonl", *SMALL_BATCHES]
+    launch([], *argv, "--output_dir", "one", cwd=tmp_path)
+    answer = launch(TORCHRUN, *argv, "--output_dir", "two", cwd=tmp_path)
+    lines = [
+        (tmp_path / name / "predictions.jsonl").read_text(encoding="utf-8").splitlines() for name in ("one", "two")
+    ]
+    one, two = ([json.loads(line) for line in found] for found in lines)
+    assert [row["id"] for row in two] == [row["id"] for row in rows]
+    for first, second in zip(one, two, strict=True):
+        assert first["predicted_answer"] == second["predicted_answer"]
+        assert second["predicted_prob"] == pytest.approx(first["predicted_prob"], rel=1e-4)
+    assert answer.stdout.count("13 questions answered") == 1
+
+
+@pytest.mark.slow
 def test_two_processes_train_and_load_the_best_model(tmp_path, still_model):
     """The same steps from 1 x 8 and 2 x 4 rows: the same loss, and the best checkpoint's figures at the end."""
     argv = ["--do_train", "--do_eval", "--model", still_model, "--max_train_samples", "32", "--max_eval_samples", "20",

@@ -52,6 +52,7 @@ def test_a_text_that_stands_in_the_context_is_the_answer_whatever_it_looks_like(
         ("['absent']", ["absent"], [-1]),
         ('"One  Tablet"', ['"One  Tablet"'], [-1]),  # its quotes stand in the context, too
         ('"3 Bar"', ["3 Bar"], [-1]),
+        ("(3)", ["(3)"], [-1]),  # nobody writes a number like that
         ("[]", [], []),
         ("[ ]", [], []),
         ("{}", [], []),
@@ -89,3 +90,9 @@ def test_none_is_an_answer_where_the_contexts_of_all_rows_that_have_it_say_so(wo
         [[], []],
         [[f"Allergies: {word}.", "answer reads None or null", "taken as no answer", word, ""]],
     )
+
+
+def test_the_literal_of_a_number_has_its_digits_and_a_truth_value_is_none():
+    assert answers.read_answers("[1.50]", "gave 1.50 mg")["text"] == ["1.50"]
+    assert answers.read_answers("[007]", "agent 007")["text"] == ["[007]"]
+    assert answers.read_answers("[true]", "it is true")["text"] == ["[true]"]

@@ -138,7 +138,7 @@ class Options:
 
 
 class Arguments:
-    seed = 1
+    seed, do_predict = 1, False
 
     def __init__(self, do_train, do_eval):
         self.do_train, self.do_eval = do_train, do_eval

@@ -2,8 +2,12 @@
 
 import json
 
+import numpy as np
 import pytest
-from conftest import byte_level_tokenizer, letter_losing_tokenizer, save_electra
+from conftest import byte_level_tokenizer, letter_losing_tokenizer, qa_frame, save_electra
+
+from evaluation import QaEvaluation
+from windows import QaWindows
 
 MARKS = {
     "Le cafe\u0301 ouvre tard.": {"What opens late?": "cafe\u0301", "When?": "tard"},
@@ -83,3 +87,16 @@ def test_overfitted_every_answer_is_exact(tokenizer, command, tmp_path, name):
         assert (tmp_path / "out" / table).read_text(encoding="utf-8").splitlines() == [
             "id,problem,action,before,after,split"
         ]
+
+
+def test_a_row_without_gold_tokens_is_scored_as_wrong_and_left_out_of_the_loss(tokenizer):
+    frame = qa_frame(("one \u200b two", "q", ["\u200b"], [4]), ("one two", "q", ["two"], [4]))
+    windows = QaWindows(frame, tokenizer, 32, 4)
+    choices = {"max_answer_length": 5, "n_best": 1, "allow_no_answer": False, "null_score_threshold": 0.0}
+    evaluation = QaEvaluation(frame, windows, seed=0, **choices)
+    evaluation.start()
+    place = windows.end_positions[[1, 1]][:, None]
+    evaluation.add(np.array([0, 1]), np.array([5.0, 1.0]), np.zeros(2), np.ones((2, 1)), place, place)
+    figures = evaluation.finish()
+    assert (figures["loss"], figures["exact_match"]) == (1.0, 50.0)
+    assert evaluation.predicted == ["two", "two"]

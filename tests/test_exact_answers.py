@@ -100,3 +100,16 @@ def test_a_row_without_gold_tokens_is_scored_as_wrong_and_left_out_of_the_loss(t
     figures = evaluation.finish()
     assert (figures["loss"], figures["exact_match"]) == (1.0, 50.0)
     assert evaluation.predicted == ["two", "two"]
+
+
+def test_the_command_leaves_a_row_without_gold_tokens_out_of_training(tiny_model, command, tmp_path):
+    write_rows(tmp_path / "rows.jsonl", {"one \u200b two": {"what?": "\u200b", "which?": "two"}})
+    code, _, err = command(
+        *("--do_train", "--do_eval", "--dataset", tmp_path / "rows.jsonl", "--eval_split", "train", "--max_steps", 1),
+        *("--model", tiny_model, "--output_dir", tmp_path / "out", "--no_cuda", "--save_strategy", "no"),
+    )
+    assert code == 0, err
+    actions = {"data_problems.csv": "left out of training", "eval_data_problems.csv": '"kept, cannot be predicted"'}
+    for table, action in actions.items():
+        assert f"r0,gold answer without tokens,{action},\u200b,,train" in (tmp_path / "out" / table).read_text()
+    assert "gold answer without tokens in 1 rows" in err

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from hdbscan import HDBSCAN
+from hdbscan.validity import validity_index
 from scipy.sparse.csgraph import minimum_spanning_tree
 from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
@@ -263,6 +264,19 @@ def test_validity_tells_good_clusters_from_bad_ones():
     assert quality.density_validity(points, np.where(np.arange(120) < 2, 1, 0), 0) is None  # two rows are no cluster
     order = generator.permutation(120)
     assert quality.density_validity(points[order], truth[order], 0) == pytest.approx(right, abs=0.02)
+
+
+def test_validity_counts_clusters_of_three_and_looks_at_a_sample_of_many_rows(monkeypatch):
+    generator = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], [60, 60, 3])
+    points = generator.normal(size=(123, 3)) * 0.1 + truth[:, None] * 5.0
+    with_three = quality.density_validity(points, truth, 0)
+    assert with_three == pytest.approx(validity_index(points, truth), rel=1e-12)
+    assert with_three != quality.density_validity(points, np.where(truth == 2, -1, truth), 0)
+    rows = np.sort(np.random.default_rng(7).choice(123, 80, replace=False))
+    monkeypatch.setattr(quality, "DBCV_ROWS", 80)
+    sampled = quality.density_validity(points[rows], truth[rows], 0)
+    assert quality.density_validity(points, truth, 7) == sampled != with_three
 
 
 def test_stability_equals_an_independent_computation():

@@ -76,7 +76,7 @@ def test_a_recording_is_read_with_regions_and_whole_numbers(tmp_path):
     [
         ({"metrics": METRICS.assign(confidence=[0.9, math.nan, 0.5, 0.5])}, "1 rows hold metrics that are no"),
         ({"metrics": METRICS.assign(aum=["x", "y", "z", "1"])}, "'x' in row 1 of the column aum is no number"),
-        ({"metrics": METRICS.assign(aum=[math.nan] * 3 + [1])}, "3 rows hold metrics that are no numbers (a, 0012"),
+        ({"metrics": METRICS.assign(aum=[math.nan] * 3 + [1])}, "hold metrics that are no numbers (a, 0012, null):"),
         ({"metrics": METRICS.assign(loss=math.inf)}, "4 rows hold metrics that are no numbers (a, 0012, null, …)"),
         ({"metrics": METRICS.drop(columns="aum")}, "no column aum"),
         ({"metrics": METRICS.iloc[:3]}, "do not hold the ids"),
@@ -104,11 +104,14 @@ def test_recordings_that_are_not_there_are_refused(tmp_path):
         read_dynamics(tmp_path)
 
 
-def test_rows_meet_in_the_order_of_the_clusters(tmp_path):
+def test_rows_meet_in_the_order_of_the_clusters(tmp_path, caplog):
+    caplog.set_level("INFO", logger="joined")
     dynamics = read_dynamics(save_recording(tmp_path))
     ids = ["e", "null", "a", "d", "0012"]
     assert met_ids(dynamics, clusters_of(ids, [0] * 5), False) == ids
     assert met_ids(dynamics, clusters_of(["e", "x", "a"], [0] * 3), True) == ["e", "a"]
+    left_out = "rows met; %d of the recording's or the clusters' rows are left out."
+    assert [f"5 {left_out % 0}", f"2 {left_out % 4}"] == [record.getMessage() for record in caplog.records]
 
 
 def test_clusters_of_some_of_the_rows_are_refused(tmp_path):
@@ -185,6 +188,19 @@ def test_the_statistics_of_a_cluster_are_those_of_its_rows():
     assert stats.loc[0, ["easy", "ambiguous", "hard", "never_learnt"]].tolist() == pytest.approx([1 / 3] * 4)
     assert stats.loc[-1, ["easy", "ambiguous", "hard", "mean_em"]].tolist() == [0, 1, 0, 0]
     assert stats.loc[0, "mean_em"] == 1
+
+
+def test_predicted_labels_are_held_against_the_labels(tmp_path):
+    (tmp_path / "p.jsonl").write_text(
+        '{"id": "NA", "predicted_label": "neutral", "label_name": "neutral", "hypothesis": "h", "more": 1}\n'
+        '{"id": "b", "predicted_label": "neutral", "label_name": "null", "hypothesis": "null"}\n'
+    )
+    assert read_predictions(tmp_path / "p.jsonl", "nli").to_dict("split") == {
+        "index": [0, 1], "columns": ["id", "predicted_label", "predicted_correct", "hypothesis"],
+        "data": [["NA", "neutral", 1.0, "h"], ["b", "neutral", 0.0, "null"]],
+    }  # fmt: skip
+    with pytest.raises(DataError, match=r"p\.jsonl, line 1: not a prediction with id, predicted_answer"):
+        read_predictions(tmp_path / "p.jsonl", "qa")
 
 
 def test_predictions_with_an_id_twice_are_refused(tmp_path):

@@ -116,8 +116,8 @@ def refuse_any(directory: Path, overwrite: bool) -> None:
         found = {} if overwrite else earlier(directory, kind)
         if found:
             raise UsageError(
-                f"{directory} holds {kind.name} of {described(found, kind)}: choose another --output_dir, or pass "
-                "--overwrite_output_dir."
+                f"{directory} holds {kind.name} of {described(found, kind, directory)}: choose another --output_dir, or "
+                "pass --overwrite_output_dir."
             )
 
 
@@ -145,19 +145,21 @@ def refuse_other(directory: Path, kind: Kind, of: dict[str, str]) -> None:
     differing = [words[name] for name in words if before.get(name) != of[name]] if before else []
     why = f"this run has {' and '.join(differing)}" if differing else "an earlier version wrote it"
     raise UsageError(
-        f"{directory} holds {kind.name} of {described(found, kind)}, and {why}: choose another --output_dir, or pass "
-        f"--overwrite_output_dir, which with {kind.flag} alone replaces {'them' if kind is PREDICTION else 'it'} alone."
+        f"{directory} holds {kind.name} of {described(found, kind, directory)}, and {why}: choose another "
+        f"--output_dir, or pass --overwrite_output_dir, which with {kind.flag} alone replaces "
+        f"{'them' if kind is PREDICTION else 'it'} alone."
     )
 
 
-def described(manifest: dict, kind: Kind) -> str:
+def described(manifest: dict, kind: Kind, directory: Path) -> str:
     """What an evaluation (or predictions) is of, in words: model, data set, split, rows, ablation."""
     purpose = next(purpose for purpose, known in KINDS.items() if known is kind)
     part = manifest["data"][purpose]
     held_out = f", {part['held_out']} held out" if part.get("held_out") else ""
     ablations = manifest.get("ablations", "none")
     ablation = "" if ablations == "none" else f", --ablations {ablations}"
-    model = manifest.get("evaluated_model", manifest.get("model"))
+    evaluated = directory if "train" in manifest["data"] else manifest.get("model")  # as earlier versions tell it
+    model = manifest.get("evaluated_model", evaluated)
     return f"{model} on {part['dataset']}, split {part['split']}{held_out} ({part['n_rows']} rows{ablation})"
 
 

@@ -229,6 +229,7 @@ def old_evaluation(directory: Path, *, alone: bool) -> None:
     del manifest["identity"], manifest["evaluated_model"]
     if not alone:
         manifest["data"] |= outputs.read_manifest(directory)["data"]
+        manifest["model"] = "what/training-began-with"
     outputs.write_json(directory / "manifest.json", manifest | {"contract_version": 1})
     (directory / "eval_manifest.json").unlink()
     (directory / "eval_data_problems.csv").unlink()
@@ -243,7 +244,7 @@ def test_evaluations_of_the_first_version_are_replaced_only_when_told(command, m
     before = contents(directory)
     code, _, err = command(*argv)
     assert code == 2
-    assert "on demo, split validation (20 rows), and an earlier version wrote it" in err
+    assert f"an evaluation of {model} on demo, split validation (20 rows), and an earlier version wrote it" in err
     assert contents(directory) == before
     assert command(*argv, "--overwrite_output_dir")[0] == 0
     assert names(directory) >= FILES

@@ -116,8 +116,8 @@ def refuse_any(directory: Path, overwrite: bool) -> None:
         found = {} if overwrite else earlier(directory, kind)
         if found:
             raise UsageError(
-                f"{directory} holds {kind.name} of {described(found, kind, directory)}: choose another --output_dir, or "
-                "pass --overwrite_output_dir."
+                f"{directory} holds {kind.name} of {described(found, kind, directory)}: choose another --output_dir, "
+                "or pass --overwrite_output_dir."
             )
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 import errors
 from columns import ANOTHER_NAME
+from places import find_answer, same_but_for_form
 
 NESTED = {"paragraphs", "qas", "detected_answers"}
 OWN_FIELDS = ("id", "context", "question", "answers", "qas", "paragraphs")
@@ -115,7 +116,7 @@ def _with_detected(row: dict, context, place: str, names: Mapping[str, str]) -> 
         return row
     try:
         answers = [answer for text, spans in _detected(detected) for answer in _standing(text, spans, context)]
-    except (KeyError, TypeError, ValueError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
         raise errors.DataError(
             f"{place}: its detected_answers cannot be read; each must have a 'text' and 'char_spans' [[first, last]]."
         ) from problem
@@ -136,11 +137,15 @@ def _detected(detected) -> Iterator[tuple[str, list]]:
 def _standing(text: str, spans: list, context: str) -> list[dict]:
     """An answer a span, each with the text that stands there; MRQA's ends are inclusive.
 
-    A text that stands there without its last character says that this one's end is exclusive.
+    A text that stands there without its last character says that this one's end is exclusive. Where something else
+    stands there and the text elsewhere, or nothing stands there, the span is wrong and the text stays as it is stated.
     """
-    return [
-        {"text": context[first : last + (context[first:last] != text)], "answer_start": first} for first, last in spans
-    ]
+    answers = []
+    for first, last in spans:
+        there = context[first : last + (context[first:last] != text)]
+        is_wrong = not there.strip() or (not same_but_for_form(text, there) and find_answer(context, text, first))
+        answers.append({"text": text if is_wrong else there, "answer_start": first})
+    return answers
 
 
 def _task_row(task: dict, names: Mapping[str, str]) -> dict:

@@ -64,7 +64,34 @@ def test_mrqa_with_exclusive_ends_and_from_the_hub(tmp_path):
     assert examples.frame["answers"].tolist() == [{"text": ["3 bar"], "answer_start": [19]}]
 
 
-@pytest.mark.parametrize("detected", ["3 bar", [{"text": "3 bar"}], [5], [{"text": "3 bar", "char_spans": [19]}]])
+@pytest.mark.parametrize("span", [[18, 22], [4, 8], [190, 194], [-9, -5]])
+def test_a_text_that_stands_elsewhere_than_its_span_is_not_replaced(tmp_path, span):
+    """MRQA's span is wrong: the row keeps its answer, which moves to where it stands, and is listed."""
+    rows, examples = read(tmp_path, "a.jsonl", lines(mrqa(detected_answers=[{"text": "3 bar", "char_spans": [span]}])))
+    assert rows == [("m1", "Opens at?", ["3 bar"], [19])]
+    assert len(examples.problems) == 1
+
+
+def test_a_text_without_a_place_keeps_the_row_from_counting_as_unanswerable(tmp_path):
+    lost = mrqa(qid="m2", detected_answers=[{"text": "9 bar", "char_spans": [[190, 194]]}])
+    fine = mrqa(detected_answers=[{"text": "3 bar", "char_spans": [[19, 23]]}])
+    rows, examples = read(tmp_path, "a.jsonl", lines(fine, lost))
+    assert rows[1] == ("m2", "Opens at?", ["9 bar"], [-1])
+    assert examples.frame["usable_for_training"].tolist() == [True, False]
+
+
+def test_spans_of_utf16_units_are_recognised_as_such(tmp_path):
+    context = "\U0001f600\U0001f600 It is no, and no."
+    detected = [[{"text": "no", "char_spans": [[start, start + 1]]}] for start in (11, 19)]
+    content = [{"context": context, "qas": [mrqa(detected_answers=one)["qas"][0] | {"qid": str(n)}]} for n, one in
+               enumerate(detected)]  # fmt: skip
+    assert [starts for *_, starts in read(tmp_path, "a.jsonl", lines(*content))[0]] == [[9], [17]]
+
+
+@pytest.mark.parametrize(
+    "detected",
+    ["3 bar", [{"text": "3 bar"}], [5], [{"text": "3 bar", "char_spans": [19]}], [{"text": 3, "char_spans": [[0, 1]]}]],
+)
 def test_detected_answers_of_another_shape_are_one_sentence(tmp_path, detected):
     with pytest.raises(errors.DataError, match=r"data\[0\]: its detected_answers cannot be read"):
         read(tmp_path, "a.jsonl", lines(mrqa(detected_answers=detected)))

@@ -110,7 +110,7 @@ def _question_row(question, context: dict, above: dict, place: str, names: Mappi
 
 
 def _with_detected(row: dict, context, place: str, names: Mapping[str, str]) -> dict:
-    """The row with MRQA's `detected_answers`, where it has any, as its answers."""
+    """The row with MRQA's `detected_answers` as its answers; its own stay where none was detected."""
     detected = row.pop("detected_answers", None)
     if detected is None or "answers" in names:
         return row
@@ -120,7 +120,7 @@ def _with_detected(row: dict, context, place: str, names: Mapping[str, str]) -> 
         raise errors.DataError(
             f"{place}: its detected_answers cannot be read; each must have a 'text' and 'char_spans' [[first, last]]."
         ) from problem
-    return row | {"answers": answers}
+    return row if not answers and row.get("answers") is not None else row | {"answers": answers}
 
 
 def _detected(detected) -> Iterator[tuple[str, list]]:

@@ -80,6 +80,16 @@ def test_a_text_without_a_place_keeps_the_row_from_counting_as_unanswerable(tmp_
     assert examples.frame["usable_for_training"].tolist() == [True, False]
 
 
+@pytest.mark.parametrize("detected", [[], {"text": [], "char_spans": []}, [{"text": "9 bar", "char_spans": []}]])
+def test_an_answer_that_was_not_detected_is_an_answer_all_the_same(tmp_path, detected):
+    fine = mrqa(detected_answers=[{"text": "3 bar", "char_spans": [[19, 23]]}])
+    lost = mrqa(qid="m2", answers=["9 bar"], detected_answers=detected)
+    open_question = mrqa(qid="m3", answers=[], detected_answers=detected)
+    rows, examples = read(tmp_path, "a.jsonl", lines(fine, lost, open_question))
+    assert [row[2:] for row in rows] == [(["3 bar"], [19]), (["9 bar"], [-1]), ([], [])]
+    assert examples.frame["usable_for_training"].tolist() == [True, False, True]
+
+
 def test_spans_of_utf16_units_are_recognised_as_such(tmp_path):
     context = "\U0001f600\U0001f600 It is no, and no."
     detected = [[{"text": "no", "char_spans": [[start, start + 1]]}] for start in (11, 19)]

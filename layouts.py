@@ -40,7 +40,7 @@ def flattened(frame: pd.DataFrame, where: str, names: Mapping[str, str]) -> pd.D
         return frame
     rows = []
     for i, row in enumerate(frame.to_dict("records")):
-        if not (i == 0 and _is_header(row)):
+        if not _is_header(row):
             rows.extend(_rows_of(row, f"{where}: data[{i}]", names))
     if not rows:
         raise errors.DataError(f"{where}: the file holds no questions.")
@@ -60,7 +60,7 @@ def _rows_of(row: dict, place: str, names: Mapping[str, str]) -> list[dict]:
 
 
 def _is_header(row: dict) -> bool:
-    """Whether a row is the first line of an MRQA file, which holds a header alone."""
+    """Whether a row is the first line of an MRQA file, which holds a header alone; one file may hold several files."""
     return [key for key, value in row.items() if value is not None] == ["header"]
 
 

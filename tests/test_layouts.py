@@ -53,6 +53,12 @@ def test_mrqa_states_the_place_of_the_last_character(tmp_path, name):
     assert examples.problems["problem"].tolist() == ["missing answer_start"]
 
 
+def test_several_mrqa_files_in_one_have_as_many_headers(tmp_path):
+    rows, examples = read(tmp_path, "a.jsonl.gz", lines(HEADER, mrqa(), HEADER, mrqa(qid="m2")))
+    assert [row[0] for row in rows] == ["m1", "m2"]
+    assert "missing id" not in examples.problems["problem"].tolist()
+
+
 def test_mrqa_with_exclusive_ends_and_from_the_hub(tmp_path):
     rows, _ = read(tmp_path, "a.jsonl", lines(mrqa(detected_answers=[{"text": "3 bar", "char_spans": [[19, 24]]}])))
     assert rows == [("m1", "Opens at?", ["3 bar"], [19])]

@@ -54,7 +54,7 @@ def _rows_of(row: dict, place: str, names: Mapping[str, str]) -> list[dict]:
     if row.get("qas") is not None:
         return _paragraph_rows(row, {}, place, names)
     if isinstance(row.get("data"), dict) and row.get("annotations") is not None:
-        return [_task_row(row, names)]
+        return [_task_row(row, place, names)]
     flat = {key: value for key, value in row.items() if value is not None or key not in NESTED}
     return [_with_detected(flat, flat.get(names.get("context", "context")), place, names)]
 
@@ -148,7 +148,7 @@ def _standing(text: str, spans: list, context: str) -> list[dict]:
     return answers
 
 
-def _task_row(task: dict, names: Mapping[str, str]) -> dict:
+def _task_row(task: dict, place: str, names: Mapping[str, str]) -> dict:
     """One task of Label Studio's JSON export: the fields of its data, and the spans that people have labelled.
 
     Cancelled annotations and the predictions of models do not count. A task without labelled spans has no answers
@@ -159,13 +159,19 @@ def _task_row(task: dict, names: Mapping[str, str]) -> dict:
         data = {"context": data.pop("text")} | data
     row = {"id": task.get("id")} | data
     context = row.get(names.get("context", "context"))
-    answers = [
-        _labelled_answer(result["value"], context)
-        for annotation in task["annotations"]
-        if not annotation.get("was_cancelled")
-        for result in _results(annotation)
-        if result.get("type") == "labels" and "start" in result["value"]
-    ]
+    try:
+        answers = [
+            _labelled_answer(result["value"], context)
+            for annotation in task["annotations"]
+            if not annotation.get("was_cancelled")
+            for result in _results(annotation)
+            if result.get("type") == "labels" and "start" in result["value"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        raise errors.DataError(
+            f"{place}: its annotations cannot be read; each 'result' of type labels must have a 'value' with 'start', "
+            "'end' and 'text'."
+        ) from problem
     return row | ({"answers": answers} if answers else {})
 
 
@@ -176,5 +182,7 @@ def _results(annotation: dict):
 
 def _labelled_answer(value: dict, context) -> dict:
     start, end = value["start"], value.get("end")
-    text = value.get("text", context[start:end] if isinstance(context, str) else "")
+    if "text" in value:
+        return {"text": value["text"], "answer_start": start, "answer_end": end}
+    text = context[int(start) : int(end)] if isinstance(context, str) else ""
     return {"text": text, "answer_start": start, "answer_end": end}

@@ -164,6 +164,20 @@ def test_label_studio_tasks_are_rows_with_what_people_labelled(tmp_path):
     assert examples.problems.empty
 
 
+def test_a_labelled_span_without_its_text_has_the_text_of_its_place(tmp_path):
+    spans = [{"start": 19, "end": 24, "labels": ["Answer"]}, {"start": "4", "end": "9", "labels": ["Answer"]}]
+    results = [label(0, 0, "") | {"value": span} for span in spans]
+    assert read(tmp_path, "a.json", [task(1, {"result": results})])[0] == [
+        ("1", "Opens at?", ["3 bar", "valve"], [19, 4])
+    ]
+
+
+@pytest.mark.parametrize("annotation", ["no", {"result": ["no"]}, {"result": [label(0, 0, "") | {"value": None}]}])
+def test_annotations_of_another_shape_are_one_sentence(tmp_path, annotation):
+    with pytest.raises(errors.DataError, match=r"data\[1\]: its annotations cannot be read; each 'result'"):
+        read(tmp_path, "a.json", [task(1, {"result": [label(19, 24, "3 bar")]}), task(2, annotation)])
+
+
 def test_a_task_that_nobody_labelled_has_no_answers_yet(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([task(1, {"result": [label(19, 24, "3 bar")]}), task(2)]))
     raw = open_source(str(tmp_path / "a.json"), "qa").read("train")

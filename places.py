@@ -15,6 +15,8 @@ WITHOUT_BLANKS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30
 MINUS = "\u2212"
 SEPARATORS = re.compile("[ -]+")
 DECIMAL_SIGNS = ".,"
+JOINERS = "\u00ad\u200c\u200d\u2060"  # soft hyphen, non-joiner, joiner, word joiner: all inside words
+REACH = 4  # characters beyond a span that tell whether its word goes on
 
 
 class Place(NamedTuple):
@@ -64,20 +66,20 @@ def occurrences(context: str, text: str) -> list[int]:
 def stands_alone(context: str, start: int, end: int) -> bool:
     """Whether a span is no part of a longer word or number: no letter, mark or digit goes on beyond its edges.
 
-    A decimal point or comma between digits joins them. Beside a letter of a script without blanks nothing can be told,
-    so only a mark joins there.
+    Joiners and soft hyphens are no edge of a word. A decimal point or comma between digits joins them. Beside a letter
+    of a script without blanks nothing can be told, so only a mark joins there.
     """
-    before, after = context[max(start - 2, 0) : start][::-1], context[end : end + 2]
-    return not (_goes_on(context[start], before) or _goes_on(context[end - 1], after))
+    before, after = context[max(start - REACH, 0) : start][::-1], context[end : end + REACH]
+    return not (_goes_on(context[start], before.lstrip(JOINERS)) or _goes_on(context[end - 1], after.lstrip(JOINERS)))
 
 
 def _goes_on(edge: str, beyond: str) -> bool:
-    """Whether a word whose last character (seen from inside) is `edge` goes on in the two characters beyond it."""
+    """Whether a word whose last character (seen from inside) is `edge` goes on in the characters beyond it."""
     if not beyond or unicodedata.category(edge)[0] not in "LMN":
         return False
     kind = unicodedata.category(beyond[0])[0]
     if edge.isdigit() and beyond[0] in DECIMAL_SIGNS:
-        return beyond[1:].isdigit()
+        return beyond[1:2].isdigit()
     untold = WITHOUT_BLANKS.match(edge + beyond[0]) or WITHOUT_BLANKS.match(beyond[0])
     return kind == "M" or kind in "LN" and not untold
 

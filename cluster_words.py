@@ -14,8 +14,9 @@ N_WORDS = 3
 # Vowel signs, accents and the like, which the regular expression \w leaves out.
 MARKS = "".join(filter(lambda sign: unicodedata.category(sign)[0] == "M", map(chr, range(sys.maxunicode + 1))))
 JOINERS, SOFT_HYPHEN = "\u200c\u200d", "\u00ad"
-# A word begins with a letter and has at least two characters: letters, marks, digits, and joiners between them.
-WORD = re.compile(rf"[^\W\d_](?:[{JOINERS}]*[\w{MARKS}])+")
+# A word begins with a letter and has at least two characters: letters, marks, digits, and between them joiners
+# or one underscore: several fill the gaps of de-identified notes.
+WORD = re.compile(rf"[^\W\d_](?:(?:_|[{JOINERS}]*)(?:[^\W_]|[{MARKS}]))+")
 STOP_WORDS = ENGLISH_STOP_WORDS | {"did", "does", "doing", "doesn", "didn", "isn", "wasn", "don", "ll", "ve"}
 
 

@@ -40,6 +40,7 @@ def test_equal_words_come_by_alphabet_whatever_the_order_of_the_texts():
 def test_stop_words_numbers_and_single_letters_are_no_words():
     assert words_of("What did the patient take, 40 mg of B12 or a Å?") == ["patient", "mg", "b12"]
     assert words_of("naïve Größe") == ["naïve", "größe"]
+    assert words_of("Dr. Smith___ of ___ward, drug_dose_") == ["dr", "smith", "ward", "drug_dose"]
 
 
 def test_a_cluster_without_words_and_no_cluster_at_all():

@@ -102,7 +102,7 @@ def _semeval_splits(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
     column = next((name for name in frame.columns if str(name).lower() == "semeval_set"), None)
     if column is None:
         return {}
-    names = frame[column].astype(str).str.lower()
+    names = frame[column].astype(str).str.strip().str.lower()
     parts = {name: frame[names == name].reset_index(drop=True) for name in SEMEVAL_SPLITS if (names == name).any()}
     return parts if sum(map(len, parts.values())) == len(frame) else {}
 

@@ -149,6 +149,8 @@ def test_sick_holds_three_splits_in_one_file(tmp_path):
     train = load_examples(source, "train", "nli")
     assert train.frame[["id", "premise", "label"]].values.tolist() == [["1", "A man sits", 0], ["4", "A man eats", 0]]
     assert load_examples(source, "trial", "nli").label_names == ("neutral",)
+    blanks = opened(tmp_path, "blanks.txt", SICK.replace("TRIAL", "Trial "), "nli")
+    assert blanks.splits == ("train", "trial", "test")
     other = opened(tmp_path, "other.txt", SICK.replace("TRIAL", "EXTRA"), "nli")
     assert other.splits == ("train",)
 

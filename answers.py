@@ -20,7 +20,7 @@ EMPTY_LITERAL = re.compile(r"\s*(?:\[\s*\]|\{\s*\}|\(\s*\))\s*")
 # A literal of texts or of dicts, whole or broken off: nobody writes an answer like that.
 IS_LITERAL = re.compile(r"""\s*(?:\[?\s*\{\s*['"]|\[\s*['"]|(?:np\.|numpy\.)?array\()""")
 NULL_WORDS = ("None", "null")
-MARKS = ("true", "1", "1.0")  # of a question that has no answer
+MARKS = ("true", "1", "1.0", "yes", "y", "t")  # of a question that has no answer
 UNREADABLE = "answers cannot be read"
 NOT_YET_ANSWERED = "no answer, yet not marked impossible"
 

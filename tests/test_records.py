@@ -217,6 +217,13 @@ def test_impossible_questions_lose_their_answers():
     assert list(frame["is_impossible"]) == flags
 
 
+@pytest.mark.parametrize("flag", [True, 1, 1.0, "1", "1.0", "TRUE", " true ", "Yes", "y", "T"])
+def test_a_question_is_marked_impossible_in_any_spelling(flag):
+    rows = [qa_row([], id="marked", is_impossible=flag), qa_row(ONE, id="not", is_impossible="no")]
+    frame, problems = records.canonical_qa(raw_frame(*rows), "x")
+    assert (list(frame["id"]), len(problems)) == (["marked", "not"], 0)
+
+
 OPEN = ["no answer, yet not marked impossible", "left out", "", ""]
 
 

@@ -34,12 +34,19 @@ ANOTHER_NAME = "a column of another name is given as --columns {role}=NAME"
 
 
 def refuse_unknown_roles(names: Mapping[str, str], task: str) -> None:
-    """UsageError for a role that the task does not have."""
+    """UsageError for a role that the task does not have, or a column with two roles."""
     unknown = [role for role in names if role not in ROLES[task]]
     if unknown:
         raise errors.UsageError(
             f"--columns {unknown[0]}={names[unknown[0]]}: the columns of --task {task} are {', '.join(ROLES[task])}."
         )
+    first = {}
+    for role, name in names.items():
+        if name.lower() in first:
+            raise errors.UsageError(
+                f"--columns {first[name.lower()]}={name} {role}={name}: a column has one role; name another one."
+            )
+        first[name.lower()] = role
 
 
 def by_lower_name(columns: Iterable, where: str) -> dict[str, str]:

@@ -149,6 +149,11 @@ def test_the_label_column_asked_for_brings_its_own_class_names(tmp_path):
             UsageError,
             "--columns premise=query: the columns of --task qa are id, context, question",
         ),
+        (
+            {"question": "text", "context": "TEXT"},
+            UsageError,
+            "--columns question=TEXT context=TEXT: a column has one role; name another one.",
+        ),
         ({"context": "text"}, DataError, "column question is missing; found .* question=NAME"),
     ],
 )

@@ -28,10 +28,11 @@ def pytest_configure(config):
     helpers.run_script = lambda main, argv: run_script(main, [word for word in argv if word != "--no_cuda"])
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     """Leave out the tests on real data where it does not lie beside the checkout, and those in a missing browser."""
     no_browser = not (shutil.which("chromium") and shutil.which("chromedriver"))
     skips = {
+        "on_cpu": pytest.mark.skipif(config.getoption("--device") == "cuda", reason="it is about a processor"),
         "real_data": pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the real data sets are not there"),
         "browser": pytest.mark.skipif(no_browser, reason="chromium and chromium-driver are not installed"),
     }

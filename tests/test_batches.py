@@ -1,11 +1,14 @@
 """Micro-batches: every row once, within the budget, padded no further than needed."""
 
+import types
+
 import numpy as np
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batches import LengthBatches, micro_batches, pack
+from windows import PadCollator
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 
@@ -73,3 +76,15 @@ def test_a_large_batch_on_a_gpu_is_cut_where_much_of_it_is_padding():
     assert micro_batches(full, 10**6)[0] is full
     small = batch_of([256] + [32] * 40) | {"lengths": np.array([256] + [32] * 40)}
     assert micro_batches(small, 10**6)[0] is small
+
+
+def test_batches_for_a_gpu_are_padded_to_eights_and_have_no_mask_without_padding():
+    tokenizer = types.SimpleNamespace(pad_token_id=7, pad_token_type_id=0)
+    items = {n: {"input_ids": np.ones(n, dtype=np.int64), "row": n} for n in (5, 16)}
+    usual, for_gpu = PadCollator(tokenizer), PadCollator(tokenizer, for_gpu=True)
+    wide = for_gpu([items[5], items[5]])
+    assert wide["input_ids"].tolist() == [[1] * 5 + [7] * 3] * 2
+    assert (wide["attention_mask"].sum(1).tolist(), wide["lengths"].tolist()) == ([5, 5], [5, 5])
+    full = for_gpu([items[16], items[16]])
+    assert ("attention_mask" in full, full["input_ids"].shape, full["row"].tolist()) == (False, (2, 16), [16, 16])
+    assert usual([items[5], items[5]]).keys() == {"attention_mask", "input_ids", "row"}

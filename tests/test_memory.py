@@ -143,6 +143,12 @@ def kept_by_a_layer(config, length, rows):
 @pytest.mark.parametrize("kind", [BertConfig, DebertaV2Config], ids=["plain products", "relative positions"])
 def test_the_bytes_of_a_token_are_those_that_autograd_keeps(kind):
     """In float32, for attention by plain products, of the large models; weights cancel between three rows and two."""
+    from transformers.models.deberta_v2 import modeling_deberta_v2
+
+    if isinstance(modeling_deberta_v2.make_log_bucket_position, torch.jit.ScriptFunction):
+        pytest.skip(
+            "this version of Transformers compiles DeBERTa's positions, which tensors without contents cannot pass"
+        )
     positions = {"relative_attention": True, "position_buckets": 256, "pos_att_type": ["p2c", "c2p"]}
     sizes = LARGE | {"intermediate_size": 4096, "vocab_size": 100, "attn_implementation": "eager"}
     config, length = kind(**sizes, **(positions if kind is DebertaV2Config else {})), 512

@@ -31,6 +31,7 @@ def test_precision_acts_and_is_recorded(command, still_model, tmp_path):
     assert one["settings"]["peak_memory_gb"]["host"] > 0.1
 
 
+@pytest.mark.on_cpu
 @pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "float32")])
 def test_auto_goes_by_the_processor(command, still_model, tmp_path, monkeypatch, native, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
@@ -56,6 +57,7 @@ def test_a_later_evaluation_takes_the_precision_of_the_training(command, still_m
     assert parse_arguments([*argv, str(still_model)])[1].bf16 == (trained == "float32")  # it has no manifest
 
 
+@pytest.mark.on_cpu
 def test_micro_batches_change_no_recorded_number(command, still_model, tmp_path):
     """Without dropout, and at learning rate 0, so that rounding does not add up."""
     still = ("--learning_rate", 0)
@@ -70,7 +72,7 @@ def test_micro_batches_change_no_recorded_number(command, still_model, tmp_path)
     [
         (("--precision", "float32", "--bf16"), 2, "--precision float32 and --bf16 both say"),
         (("--precision", "bf16", "--fp16"), 2, "--precision bf16 and --fp16 both say"),
-        (("--fp16",), 2, "--fp16 needs a GPU"),
+        pytest.param(("--fp16",), 2, "--fp16 needs a GPU", marks=pytest.mark.on_cpu),
         (("--bf16_full_eval",), 2, "not offered: give --precision bf16"),
         (("--precision", "half"), 2, "invalid choice: 'half'"),
         (("--micro_batch_tokens", 0), 2, "0 is not at least 1"),
@@ -137,6 +139,7 @@ def test_a_model_that_does_not_compute_in_bf16_is_refused(command, tokenizer, tm
     assert command(*argv, "--precision", "float32")[0] == 0
 
 
+@pytest.mark.on_cpu
 def test_sliding_windows_and_grouped_queries_train_in_bf16(command, tokenizer, tmp_path):
     """Attention of another kind stays with the model's own code, and all weights are numbers."""
     from safetensors.torch import load_file

@@ -108,24 +108,26 @@ def answer(process: subprocess.Popen, limit: float) -> str:
 def run_lane(names: list[str], place, report: Callable[[str, Finding], None]) -> None:
     """Run checks in a process, and those behind one that ended it in a new one; `report` hears of each."""
     left = list(names)
+    script = Path(__file__).with_name("gpu_acceptance.py")
+    command = [sys.executable, str(script), "--runs_dir", str(place.runs_dir), "--serve"]
     while left:
-        command = [
-            sys.executable,
-            str(Path(__file__).with_name("gpu_acceptance.py")),
-            "--runs_dir",
-            str(place.runs_dir),
-        ]
         with tempfile.TemporaryFile("w+", errors="replace") as errors:
-            with worker([*command, "--serve", *left], errors) as process:
-                begin = time.perf_counter()
-                while left and (line := answer(process, limit_of(left[0], place.device))):
-                    report(left.pop(0), Finding(**json.loads(line)))
-                    begin = time.perf_counter()
-                with contextlib.suppress(subprocess.TimeoutExpired):  # it closes its answers before its last words
-                    process.wait(LAST_WORDS_SECONDS)
+            with worker([*command, *left], errors) as process:
+                seconds = hear(process, left, place, report)
             if left:
-                seconds = time.perf_counter() - begin
                 report(left.pop(0), Finding(False, last_words(errors, seconds), seconds=seconds))
+
+
+def hear(process: subprocess.Popen, left: list[str], place, report: Callable[[str, Finding], None]) -> float:
+    """Report what a process answers and take it off `left`, until it ends; seconds since its last answer."""
+    begin = time.perf_counter()
+    while left and (line := answer(process, limit_of(left[0], place.device))):
+        report(left.pop(0), Finding(**json.loads(line)))
+        begin = time.perf_counter()
+    seconds = time.perf_counter() - begin
+    with contextlib.suppress(subprocess.TimeoutExpired):  # it closes its answers before its last words
+        process.wait(LAST_WORDS_SECONDS)
+    return seconds
 
 
 def limit_of(name: str, device: str) -> float:

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 import devices
 from batches import micro_batches
 from cartography_callback import CartographyCallback, nli_measures, qa_measures
+from encoder import Batches, write_shard
 from evaluation import NliEvaluation, QaEvaluation
 from spans import search_spans
 from training import NliTrainer, QaTrainer
@@ -147,3 +148,28 @@ def test_every_product_of_a_micro_batched_bf16_step_is_in_bf16(tiny_model, token
     assert {dtype for _, dtype in seen.types} == {torch.bfloat16}
     n_products = 2 * (6 + 2) + 1 + 2  # of two layers, the embeddings' projection none, and the head and its gradients
     assert len(seen.types) > 2 * 2 * n_products * len(parts)
+
+
+def test_embedding_prepares_the_next_batch_before_it_waits_for_one(tmp_path):
+    events = []
+
+    class Vectors:
+        def __init__(self, row):
+            self.row = row
+
+        def cpu(self):
+            events.append(f"wait for {self.row}")
+            return torch.full((1, 4), float(self.row))
+
+    def start(items, spans):
+        events.append(f"start {items[0]}")
+        return Vectors(items[0])
+
+    class Items(list):
+        lengths = np.ones(3, dtype=int)
+
+    plan = types.SimpleNamespace(items=Items([0, 1, 2]), item=np.arange(3), spans=np.zeros((3, 2), dtype=int))
+    encoder, bar = types.SimpleNamespace(vectors_where_room=start), types.SimpleNamespace(update=lambda n_rows: None)
+    write_shard(tmp_path / "shard.npy", plan, encoder, np.arange(3), Batches(1), bar)
+    assert events == ["start 0", "start 1", "wait for 0", "start 2", "wait for 1", "wait for 2"]
+    assert np.load(tmp_path / "shard.npy")[:, 0].tolist() == [0, 1, 2]

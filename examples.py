@@ -11,7 +11,7 @@ import pandas as pd
 from data_checks import NOT_TRAINED, check_nli, check_qa, n_repeats, summary_table
 from errors import DataError, UsageError, shortlist
 from label_names import MergedLabels
-from outputs import ids_hash, read_manifest, short_name, texts_hash
+from outputs import ids_hash, same_name, short_name, texts_hash, trained_part
 from records import canonical_nli, canonical_qa, unlabelled_nli, unlabelled_qa
 from sources import open_source
 
@@ -120,7 +120,7 @@ def open_described(manifest: dict, asked: str | None, columns: Mapping[str, str]
     """
     task = manifest.get("task", "nli")  # the layout of other trainers has no manifest and is about classification
     described = described_rows(manifest)
-    if columns is None and asked in (None, described.get("dataset")):
+    if columns is None and (asked is None or same_name(asked, described.get("dataset"))):
         columns = described.get("columns")
     if asked:
         return open_source(asked, task, columns)
@@ -271,8 +271,8 @@ def load_data(options, training_args) -> dict[str, Examples]:
 def open_as_trained(options, name: str):
     """A data set of run.py by --columns or, without them, as --model read it if it was trained on the same one."""
     columns = options.columns
-    trained = read_manifest(options.model).get("data", {}).get("train", {}) if columns is None else {}
-    if trained.get("dataset") == name and trained.get("columns"):
+    trained = trained_part(options.model, name) if columns is None else {}
+    if trained.get("columns"):
         columns = trained["columns"]
         listed = " ".join(f"{role}={column}" for role, column in columns.items())
         logger.info("%s is read as --model read it: --columns %s.", name, listed)

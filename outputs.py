@@ -82,6 +82,14 @@ def short_name(name: str) -> str:
     return os.path.basename(path) if os.path.exists(path) else name
 
 
+def same_name(first: str | None, second: str | None) -> bool:
+    """Whether two names of a data set mean the same one: equal names, or two ways to write one path."""
+    if first is None or second is None or first == second:
+        return first == second
+    paths = [os.path.expanduser(name) for name in (first, second)]
+    return all(map(os.path.exists, paths)) and os.path.samefile(*paths)
+
+
 def unwritable(path: Path, error: OSError) -> str:
     """One sentence for a file that could not be written."""
     room = "free some space or " if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
@@ -304,6 +312,12 @@ def read_manifest(directory: str | Path, name: str = MANIFEST) -> dict:
     if not isinstance(manifest, dict):
         raise DataError(f"{path} is not a manifest of this suite: choose another directory.")
     return manifest
+
+
+def trained_part(model: str, dataset: str) -> dict:
+    """What the manifest of a model says of the rows it was trained on; empty unless they are of this data set."""
+    trained = read_manifest(model).get("data", {}).get("train", {})
+    return trained if same_name(trained.get("dataset"), dataset) else {}
 
 
 def refuse_unwritable(directory: Path) -> None:

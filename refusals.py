@@ -15,8 +15,8 @@ def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
     """UsageError when rows are held out for evaluation alone, but --model was trained with another part held out."""
     if "train" in data or "eval" not in data or data["eval"].held_out is None:
         return
-    trained = outputs.read_manifest(options.model).get("data", {}).get("train", {})
-    if trained.get("dataset") == data["eval"].name and trained["held_out"] != data["eval"].held_out:
+    trained = outputs.trained_part(options.model, data["eval"].name)
+    if trained and trained["held_out"] != data["eval"].held_out:
         raise UsageError(
             f"--validation_fraction {options.validation_fraction}: --model {options.model} was trained on "
             f"{data['eval'].name} with {trained['held_out'] or 'nothing'} held out, so it has seen these rows."

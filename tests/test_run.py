@@ -214,7 +214,9 @@ def small_file(tmp_path):
     return path
 
 
-def test_rows_are_held_out_by_whole_contexts_where_there_is_no_split(command, tmp_path, tiny_model, small_file):
+def test_rows_are_held_out_by_whole_contexts_where_there_is_no_split(
+    command, tmp_path, tiny_model, small_file, monkeypatch
+):
     code, _, err = command("--do_train", "--do_eval", "--dataset", small_file, "--model", tiny_model, "--max_steps", 1,
                            "--validation_fraction", 0.5, "--output_dir", tmp_path / "out", "--no_cuda")  # fmt: skip
     assert code == 0, err
@@ -230,6 +232,10 @@ def test_rows_are_held_out_by_whole_contexts_where_there_is_no_split(command, tm
     code, _, err = command(*argv, "--validation_fraction", 0.3)
     assert "with 0.5 held out, so it has seen these rows" in err
     assert code == 2
+    monkeypatch.chdir(tmp_path)
+    for other in ("small.json", "./small.json", f"{tmp_path}/../{tmp_path.name}/small.json"):
+        code, _, err = command(*argv[:2], other, *argv[3:], "--validation_fraction", 0.3)
+        assert (code, "so it has seen these rows" in err) == (2, True), err
 
 
 def test_a_finished_run_is_not_overwritten_unasked(trained, command, tmp_path):

@@ -196,11 +196,14 @@ def test_a_read_only_place_is_said_and_nothing_is_left_in_a_good_one(tmp_path):
 
 def killed_at(function: str, argv: list, monkeypatch) -> int:
     """Run run.py in a forked process that dies, as by `kill -9`, where it calls a function; returns its exit status."""
+    import torch
+
     import helpers
     import run
 
     process = os.fork()
     if process == 0:
+        torch.set_num_threads(1)  # the parent's threads do not live on in a fork, which would wait for them for ever
         owner = evaluations if hasattr(evaluations, function) else outputs
         monkeypatch.setattr(owner, function, lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL))
         os._exit(helpers.run_script(run.main, [*map(str, argv), "--precision", "float32"]))

@@ -45,13 +45,18 @@ PREDICTION = Kind(
 KINDS = {"eval": EVALUATION, "predict": PREDICTION}
 
 
+def weight_files(directory: Path) -> list[Path]:
+    """The files with a model's weights in a directory, by name."""
+    return sorted({file for pattern in WEIGHT_FILES for file in directory.glob(pattern)})
+
+
 def weights_hash(path: str | Path) -> str:
     """SHA-256 over the weight files of a model directory; of a model of the hub, its name."""
     directory = Path(path)
     if not directory.is_dir():
         return str(path)
     digest = hashlib.sha256()
-    for file in sorted({file for pattern in WEIGHT_FILES for file in directory.glob(pattern)}):
+    for file in weight_files(directory):
         digest.update(file.name.encode())
         digest.update(outputs.file_hash(file).encode())
     return digest.hexdigest()
@@ -73,10 +78,8 @@ def identity(path: str | Path, examples, ablations: str) -> dict[str, str]:
 
 def holds_training(directory: Path) -> bool:
     """True where a directory holds a model, checkpoints, or the manifest of a training."""
-    weights = any(any(directory.glob(pattern)) for pattern in WEIGHT_FILES)
-    return (
-        weights or bool(outputs.checkpoints(directory)) or "train" in outputs.read_manifest(directory).get("data", {})
-    )
+    whole = outputs.read_manifest(directory).get("data", {})
+    return bool(weight_files(directory) or outputs.checkpoints(directory)) or "train" in whole
 
 
 def refuse_other_training(directory: Path, model: str, path: str) -> None:

@@ -411,9 +411,12 @@ def checkpoint_to_resume(directory: Path, asked: str | None) -> str | None:
     return str(asked)
 
 
-def clear_earlier_run(directory: Path, checkpoints_too: bool) -> None:
-    """Remove the manifest of a training and, where it begins anew, its checkpoints."""
-    clear(directory, (DATA_PROBLEMS,))
+def clear_earlier_run(directory: Path, checkpoints_too: bool, weights: Iterable[Path] = ()) -> None:
+    """Remove the manifest of a training and, where it begins anew, its checkpoints and its model.
+
+    The old `weights` would otherwise be taken for those of the new training if that is killed.
+    """
+    clear(directory, (DATA_PROBLEMS, *([file.name for file in weights] if checkpoints_too else [])))
     if checkpoints_too:
         for checkpoint in checkpoint_directories(directory):
             shutil.rmtree(checkpoint)

@@ -206,7 +206,7 @@ def begin(options: argparse.Namespace, training_args, problems: dict, *, anew: b
     for kind in evaluations.KINDS.values():
         evaluations.clear(directory, kind)
     if options.overwrite_output_dir:
-        outputs.clear_earlier_run(directory, checkpoints_too=anew)
+        outputs.clear_earlier_run(directory, checkpoints_too=anew, weights=evaluations.weight_files(directory))
     outputs.write_csv(directory / outputs.DATA_PROBLEMS, problems["train"])
 
 

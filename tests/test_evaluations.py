@@ -226,6 +226,20 @@ def test_a_killed_evaluation_never_looks_finished_and_is_begun_again(command, mo
     assert not [name for name in names(model) if name.startswith(".")]
 
 
+def test_a_killed_training_leaves_no_model_of_the_one_that_it_replaces(command, model, tiny_model, monkeypatch):
+    argv = ["--do_train", "--dataset", "demo", "--model", tiny_model, "--output_dir", model, "--max_steps", 1,
+            "--max_train_samples", 8, "--no_cuda"]  # fmt: skip
+    monkeypatch.setattr("training.ExampleTrainer.train", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL))
+    assert killed_at("is_full", [*argv, "--overwrite_output_dir"], monkeypatch) == -signal.SIGKILL
+    monkeypatch.undo()
+    assert not [name for name in names(model) if name.endswith((".safetensors", ".bin")) and "args" not in name]
+    code, _, err = command(*EVALUATE, "--model", model)
+    assert code == 1
+    assert "without weights" in err
+    assert command(*argv)[0] == 0  # begun again
+    assert (model / "model.safetensors").is_file()
+
+
 def old_evaluation(directory: Path, *, alone: bool) -> None:
     """Turn a directory's evaluation into what the first version wrote: closed by manifest.json."""
     manifest = outputs.read_manifest(directory, outputs.EVAL_MANIFEST)

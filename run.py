@@ -161,7 +161,8 @@ def refuse_nan_weights(model) -> None:
 
 def predict(trainer, problems: dict) -> None:
     """Predict, and write what comes of it from the first process."""
-    trainer.evaluation_loop(trainer.get_eval_dataloader(), description="Prediction")
+    output = trainer.evaluation_loop(trainer.get_eval_dataloader(), description="Prediction")
+    trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, output.metrics)  # ends the bar
     if trainer.is_world_process_zero():
         evaluations.write_predictions(Path(trainer.args.output_dir), trainer.evaluation, problems["predict"])
 

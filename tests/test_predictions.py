@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import qa_frame
 
+from errors import DataError
 from predictions import QaPrediction
 from windows import QaWindows
 
@@ -306,3 +307,17 @@ def test_what_does_not_go_with_predicting_is_refused(command, model, argv, words
 def test_a_split_is_for_predicting(command):
     code, _, err = command("--do_eval", "--split", "test")
     assert (code, "--split is for --do_predict: give --train_split or --eval_split" in err) == (2, True)
+
+
+def test_what_follows_a_prediction_stands_on_lines_of_its_own(command, model, tmp_path, monkeypatch):
+    """The bar of a prediction ends before its files are written, so that a full disk is not told on its tail."""
+    import evaluations
+
+    def full(*args):
+        raise DataError("the disk is full.")
+
+    monkeypatch.setattr(evaluations, "write_predictions", full)
+    path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
+    code, _, err = command(*PREDICT, "--dataset", path, "--model", model)
+    assert code == 1
+    assert "error: the disk is full." in err.replace("\r", "\n").splitlines()

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import outputs
@@ -164,6 +165,20 @@ def described(manifest: dict, kind: Kind, directory: Path) -> str:
     evaluated = directory if "train" in manifest["data"] else manifest.get("model")  # as earlier versions tell it
     model = manifest.get("evaluated_model", evaluated)
     return f"{model} on {part['dataset']}, split {part['split']}{held_out} ({part['n_rows']} rows{ablation})"
+
+
+def refuse_own_data(directory: Path, named: Mapping[str, str | None], kinds: Iterable[Kind]) -> None:
+    """UsageError where a data set is one of the files that this run removes or writes.
+
+    Args:
+        directory: --output_dir.
+        named: flag → the data set given with it.
+        kinds: what the run replaces there.
+    """
+    replaced = {(directory / name).resolve() for kind in kinds for name in kind.files}
+    for flag, name in named.items():
+        if name and Path(name).expanduser().resolve() in replaced:
+            raise UsageError(f"{flag} {name} is a file that this run replaces: choose another --output_dir.")
 
 
 def clear(directory: Path, kind: Kind) -> None:

@@ -113,6 +113,10 @@ def refuse_directories(options: argparse.Namespace, training_args, path: str) ->
         evaluations.refuse_any(directory, overwrite)
     else:
         evaluations.refuse_other_training(directory, options.model, path)
+    trains, own = training_args.do_train, "predict" if training_args.do_predict else "eval"
+    kinds = evaluations.KINDS.values() if trains else [evaluations.KINDS[own]]
+    named = {"--dataset": options.dataset, "--eval_dataset": options.eval_dataset}
+    evaluations.refuse_own_data(directory, named, kinds)
     outputs.refuse_unwritable(directory)
     if options.enable_cartography:
         from recordings import refuse_earlier_recording

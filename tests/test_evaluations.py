@@ -194,6 +194,25 @@ def test_a_read_only_place_is_said_and_nothing_is_left_in_a_good_one(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "argv"),
+    [
+        ("predictions.jsonl", ("--do_predict", "--dataset")),
+        ("eval_predictions.jsonl", ("--do_eval", "--eval_dataset")),
+        ("predictions.jsonl", ("--do_train", "--overwrite_output_dir", "--dataset")),
+    ],
+)
+def test_a_data_set_is_never_replaced_by_what_is_made_of_it(command, model, tiny_model, monkeypatch, name, argv):
+    monkeypatch.chdir(model.parent)
+    (model / name).write_text('{"context": "Aspirin daily.", "question": "How often?"}\n')
+    before = contents(model)
+    directory = ("--model", tiny_model, "--output_dir", "model") if "--do_train" in argv else ("--model", "model")
+    code, _, err = command(*argv, f"./model/{name}", *directory)
+    assert code == 2
+    assert f"{argv[-1]} ./model/{name} is a file that this run replaces: choose another --output_dir." in err
+    assert contents(model) == before
+
+
 def killed_at(function: str, argv: list, monkeypatch) -> int:
     """Run run.py in a forked process that dies, as by `kill -9`, where it calls a function; returns its exit status."""
     import torch

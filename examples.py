@@ -292,9 +292,11 @@ def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -
     if split is not None:
         return data | {"eval": load_examples(eval_source, split, options.task)}
     if "train" not in data and options.validation_fraction is None:
+        held_out = trained_part(options.model, source.name).get("held_out")
+        rows = f"--validation_fraction {held_out} for those" if held_out else "the --validation_fraction"
         raise UsageError(
             f"{source.name} has no split to evaluate on (it has {shortlist(source.splits)}): pass --eval_split to "
-            "evaluate on all rows of one, or the --validation_fraction that training was given to hold out."
+            f"evaluate on all rows of one, or {rows} that training held out."
         )
     whole = data.get("train") or load_examples(source, options.train_split, options.task)
     rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)

@@ -232,6 +232,8 @@ def test_rows_are_held_out_by_whole_contexts_where_there_is_no_split(
     code, _, err = command(*argv, "--validation_fraction", 0.3)
     assert "with 0.5 held out, so it has seen these rows" in err
     assert code == 2
+    code, _, err = command(*argv)
+    assert (code, "or --validation_fraction 0.5 for those that training held out" in err) == (2, True), err
     monkeypatch.chdir(tmp_path)
     for other in ("small.json", "./small.json", f"{tmp_path}/../{tmp_path.name}/small.json"):
         code, _, err = command(*argv[:2], other, *argv[3:], "--validation_fraction", 0.3)

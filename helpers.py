@@ -323,7 +323,7 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
     if new and needs_trained_head:
         raise DataError(
             f"--model {path} has no trained weights for --task {task} ({new[0]} is missing), so there is "
-            "nothing to evaluate: train it first with --do_train."
+            "nothing to evaluate or to predict with: train it first with --do_train."
         )
     if new:
         logger.info("New weights, to be trained: %s.", ", ".join(new))

@@ -1,9 +1,12 @@
 """Evaluations and predictions in a directory: their files, what an earlier one there is of, and what replaces it."""
 
+import contextlib
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterable, Mapping
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import outputs
@@ -189,6 +192,23 @@ def clear(directory: Path, kind: Kind) -> None:
     outputs.clear(directory, kind.files, kind.manifest)
 
 
+@contextlib.contextmanager
+def replacing(directory: Path, kind: Kind) -> Iterator[Path]:
+    """A folder for new files, which take the place of an earlier evaluation (or predictions) when the block ends.
+
+    Where it does not end, because the disk is full or the run is killed, the earlier one is still whole.
+    """
+    new = directory / f"unfinished_{'evaluation' if kind is EVALUATION else 'predictions'}"
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        yield new
+        clear(directory, kind)
+        for path in sorted(new.iterdir()):
+            os.replace(path, directory / path.name)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
 def write_evaluation(directory: Path, evaluation, figures: dict, problems, with_nbest: bool) -> None:
     """Write everything of an evaluation but its manifest, in the place of an earlier one.
 
@@ -197,16 +217,16 @@ def write_evaluation(directory: Path, evaluation, figures: dict, problems, with_
         figures: of that pass, prefixed eval_.
         problems: frame of data_problems, of the evaluated rows.
     """
-    clear(directory, EVALUATION)
-    outputs.write_jsonl(directory / outputs.EVAL_PREDICTIONS, evaluation.predictions())
-    if with_nbest:
-        outputs.write_jsonl(directory / outputs.NBEST_PREDICTIONS, evaluation.nbest_predictions())
-    outputs.write_json(directory / outputs.EVAL_METRICS, figures | evaluation.tables())
-    outputs.write_csv(directory / outputs.EVAL_DATA_PROBLEMS, problems)
+    with replacing(directory, EVALUATION) as new:
+        outputs.write_jsonl(new / outputs.EVAL_PREDICTIONS, evaluation.predictions())
+        if with_nbest:
+            outputs.write_jsonl(new / outputs.NBEST_PREDICTIONS, evaluation.nbest_predictions())
+        outputs.write_json(new / outputs.EVAL_METRICS, figures | evaluation.tables())
+        outputs.write_csv(new / outputs.EVAL_DATA_PROBLEMS, problems)
 
 
 def write_predictions(directory: Path, prediction, problems) -> None:
     """Write predictions.jsonl and the problems of its rows, in the place of earlier ones; the manifest comes later."""
-    clear(directory, PREDICTION)
-    outputs.write_jsonl(directory / outputs.PREDICTIONS, prediction.predictions())
-    outputs.write_csv(directory / outputs.PREDICT_DATA_PROBLEMS, problems)
+    with replacing(directory, PREDICTION) as new:
+        outputs.write_jsonl(new / outputs.PREDICTIONS, prediction.predictions())
+        outputs.write_csv(new / outputs.PREDICT_DATA_PROBLEMS, problems)

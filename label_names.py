@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 
 ENTAILMENT = NLI_ORDER[0]
 NOT_ENTAILMENT = ("non-entailment", "non_entailment", "not_entailment", "not-entailment", "not entailment")
-MAP_HINT = "or say which of the model's labels count as which with --label_map LABEL=MODEL_LABEL,..."
+MAP_HINT = "or say which of the model's labels count as which with --label_map LABEL=MODEL_LABEL"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def merge_labels(examples, names: tuple[str, ...], counted: Mapping[str, str]):
     if lost:
         raise DataError(
             f"{examples.name}, split {examples.split}, has the label {lost[0]}, which no prediction can have; the "
-            f"model's labels {shortlist(names)} count as {shortlist(labels)}: mend --label_map LABEL=MODEL_LABEL,..."
+            f"model's labels {shortlist(names)} count as {shortlist(labels)}: mend --label_map LABEL=MODEL_LABEL."
         )
     aligned = align_labels(examples, merged)
     rule = MergedLabels(names, tuple(merged.index(label) for label in labels))

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 import evaluations
+import manifests
 import outputs
+from errors import DataError
 
 EVALUATE = ("--do_eval", "--dataset", "demo", "--max_eval_samples", 20, "--max_length", 96, "--doc_stride", 16,
             "--no_cuda")  # fmt: skip
@@ -223,7 +225,7 @@ def killed_at(function: str, argv: list, monkeypatch) -> int:
     process = os.fork()
     if process == 0:
         torch.set_num_threads(1)  # the parent's threads do not live on in a fork, which would wait for them for ever
-        owner = evaluations if hasattr(evaluations, function) else outputs
+        owner = next(module for module in (evaluations, manifests, outputs) if hasattr(module, function))
         monkeypatch.setattr(owner, function, lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL))
         os._exit(helpers.run_script(run.main, [*map(str, argv), "--precision", "float32"]))
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
@@ -233,16 +235,31 @@ def test_a_killed_evaluation_never_looks_finished_and_is_begun_again(command, mo
     argv = [*EVALUATE, "--model", model]
     assert command(*argv, "--save_nbest")[0] == 0
     whole = contents(model)
-    assert killed_at("write_evaluation", argv, monkeypatch) == -signal.SIGKILL
-    assert contents(model) == whole  # in its pass: the earlier one is still whole
-    for function in ("write_json", "write_csv"):
+    for function in ("write_evaluation", "write_json", "write_csv"):
         assert killed_at(function, argv, monkeypatch) == -signal.SIGKILL
-        assert "eval_manifest.json" not in names(model)
-        assert "nbest_predictions.jsonl" not in names(model)
-        assert contents(model)["manifest.json"] == whole["manifest.json"]
+        left = {name: file for name, file in contents(model).items() if not name.startswith("unfinished_evaluation/")}
+        assert left == whole  # the earlier one is still whole
+    assert killed_at("close_evaluation", argv, monkeypatch) == -signal.SIGKILL
+    assert "eval_manifest.json" not in names(model)
+    assert "nbest_predictions.jsonl" not in names(model)
+    assert contents(model)["manifest.json"] == whole["manifest.json"]
     assert command(*argv, "--eval_split", "train")[0] == 0  # what an unfinished one has left stops nobody
     assert names(model) >= FILES
-    assert not [name for name in names(model) if name.startswith(".")]
+    assert not [name for name in names(model) if name.startswith((".", "unfinished"))]
+
+
+def test_a_full_disk_leaves_the_earlier_evaluation_as_it_is(command, model, monkeypatch):
+    argv = [*EVALUATE, "--model", model]
+    assert command(*argv)[0] == 0
+    whole = contents(model)
+
+    def full(path, table):
+        raise DataError(f"{path} could not be written (No space left on device): choose another directory.")
+
+    monkeypatch.setattr(outputs, "write_csv", full)
+    code, _, err = command(*argv)
+    assert (code, err.splitlines()[-1].endswith("choose another directory.")) == (1, True)
+    assert contents(model) == whole
 
 
 def test_a_killed_training_leaves_no_model_of_the_one_that_it_replaces(command, model, tiny_model, monkeypatch):

@@ -324,6 +324,22 @@ def test_a_cliff_beside_the_chosen_size_is_said(counts, said):
     assert sentence is None if said is None else said in sentence
 
 
+@pytest.mark.parametrize(
+    ("sizes", "counts", "chosen", "said"),
+    [
+        ([15, 19, 22], [8, 4, 4], 15, "8 clusters at 15, 4 at 19"),
+        ([10, 12, 15], [9, 8, 3], 15, "8 clusters at 12, 3 at 15"),
+        ([12, 15], [8, 3], 15, "8 clusters at 12, 3 at 15"),
+        ([10, 12, 15], [9, 2, 2], 15, None),
+        ([15, 19, 22], [4, 4, 1], 15, None),
+        ([15], [3], 15, None),
+    ],
+)
+def test_a_cliff_is_met_at_either_end_of_the_scan(sizes, counts, chosen, said):
+    sentence = quality.cliff_sentence(pd.DataFrame({"min_cluster_size": sizes, "n_clusters": counts}), chosen)
+    assert sentence is None if said is None else said in sentence
+
+
 def test_a_planted_cliff_is_met():
     """Ten clusters of 17 rows are all gone when clusters need 19."""
     generator = np.random.default_rng(0)

@@ -330,7 +330,20 @@ def test_bootstrap_knows_no_interval_below_two_groups():
         assert math.isnan(high)
 
 
-@pytest.mark.parametrize(("n_groups", "options"), [(3, {}), (2, {"level": 95}), (2, {"n_resamples": 0})])
+def test_bootstrap_of_two_groups_of_one_resample_and_of_its_defaults():
+    values, groups = np.array([0.0, 1.0, 1.0]), np.array([4, 9, 9])
+    drawn = np.random.default_rng(3).integers(2, size=(1, 2))[0]
+    mean = np.array([0.0, 2.0])[drawn].sum() / np.array([1, 2])[drawn].sum()
+    assert metrics.bootstrap_interval(values, groups, seed=3, n_resamples=1) == (mean, mean)
+    values = np.random.default_rng(4).random(50)
+    named = metrics.bootstrap_interval(values, np.arange(50), seed=3, n_resamples=1000, level=0.95)
+    assert metrics.bootstrap_interval(values, np.arange(50), seed=3) == named
+
+
+@pytest.mark.parametrize(
+    ("n_groups", "options"),
+    [(3, {}), (2, {"level": 95}), (2, {"level": 0}), (2, {"level": 1}), (2, {"n_resamples": 0})],
+)
 def test_bootstrap_refuses_misuse(n_groups, options):
     with pytest.raises(ValueError, match="one group per value|n_resamples must be"):
         metrics.bootstrap_interval(np.zeros(2), np.arange(n_groups), seed=0, **options)

@@ -137,6 +137,9 @@ TYPED_BY_HAND = [
     ("Vitamins A and D are all examples of a class?", "other"),
     ("The patient is diabetic?", "other"),
     ("May 5th in the note", "other"),
+    ("May 5?", "other"),
+    ("According to the note he is ill", "other"),
+    ("In the note is pain it had", "other"),
     ("Whatever, nowhere, somehow", "other"),
     ("hen did the genotype emerge?", "other"),
 ]

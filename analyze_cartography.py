@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import helpers
-import outputs
-from errors import UsageError
+from datamap.errors import UsageError
+from datamap.files import directories, manifests, outputs, pictures
+from datamap.options import defaults, parsing
 
 logger = logging.getLogger("analyze_cartography")
 
@@ -49,7 +50,7 @@ MEANS = ("confidence", "variability", "correctness", "forgetting_events", "aum",
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of analyze_cartography.py's options."""
-    parser = helpers.SentenceParser(
+    parser = parsing.SentenceParser(
         prog="analyze_cartography.py",
         description="Regions, question types, samples and figures from recorded training dynamics.",
         epilog=EPILOG,
@@ -60,24 +61,24 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--cartography_dir",
         metavar="DIR",
-        type=helpers.named,
+        type=parsing.named,
         default=CARTOGRAPHY_DIR,
         help=f"{text} (default: {CARTOGRAPHY_DIR})",
     )
     add(
         "--output_dir",
         metavar="DIR",
-        type=helpers.named,
+        type=parsing.named,
         default=OUTPUT_DIR,
         help=f"where results are written (default: {OUTPUT_DIR})",
     )
     text = "data set that was trained on, named as for run.py (default: the recording's own)"
-    add("--dataset", metavar="NAME", type=helpers.named, help=text)
-    helpers.add_columns_option(add)
+    add("--dataset", metavar="NAME", type=parsing.named, help=text)
+    parsing.add_columns_option(add)
     add(
         "--split",
         metavar="SPLIT",
-        type=helpers.named,
+        type=parsing.named,
         help="split that was trained on (default: the recording's own, or train)",
     )
     text = "thirds: ambiguous is the top --ambiguous_fraction by variability (and at least 0.1), the rest is easy or "
@@ -85,27 +86,27 @@ def build_parser() -> argparse.ArgumentParser:
     text += "examples hard where most are learnt (default: thirds)"
     add("--region_method", choices=("thirds", "median"), default="thirds", help=text)
     text = "share of examples that may be ambiguous, between 0 and 1 (thirds; default: 1/3)"
-    add("--ambiguous_fraction", metavar="X", type=helpers.fraction, help=text)
+    add("--ambiguous_fraction", metavar="X", type=parsing.fraction, help=text)
     text = "least mean gold probability of an easy example, between 0 and 1 (thirds; default: 0.5)"
-    add("--confidence_threshold", metavar="X", type=helpers.fraction, help=text)
+    add("--confidence_threshold", metavar="X", type=parsing.fraction, help=text)
     text = "first epochs to leave out of all metrics (default: 0)"
-    add("--burn_in", metavar="N", type=helpers.whole, default=0, help=text)
+    add("--burn_in", metavar="N", type=parsing.whole, default=0, help=text)
     text = f"extreme and typical examples shown of each region, this many of each (default: {N_EXAMPLES})"
-    add("--n_examples", metavar="N", type=helpers.positive, default=N_EXAMPLES, help=text)
+    add("--n_examples", metavar="N", type=parsing.positive, default=N_EXAMPLES, help=text)
     text = f"draws among equal examples, and of the points in the report (default: {SEED})"
-    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=text)
-    helpers.add_report_options(parser)
+    add("--seed", metavar="N", type=parsing.whole, default=SEED, help=text)
+    parsing.add_report_options(parser)
     return parser
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
-    helpers.refuse_idle_columns(options)
+    parsing.refuse_idle_columns(options)
     for name in ("ambiguous_fraction", "confidence_threshold"):
         if options.region_method == "median" and getattr(options, name) is not None:
             raise UsageError(f"--{name} acts with --region_method thirds alone: leave it out.")
-    helpers.refuse_idle_report_options(options)
+    parsing.refuse_idle_report_options(options)
     if Path(options.output_dir).resolve() == Path(options.cartography_dir).resolve():
         raise UsageError(f"--output_dir {options.output_dir} is --cartography_dir as well: choose another one.")
     return options
@@ -117,7 +118,13 @@ def measured(options: argparse.Namespace, recording):
     Raises:
         UsageError: the burn-in leaves no epoch, or none in which an example was seen.
     """
-    from dynamics import AMBIGUOUS_FRACTION, CONFIDENCE_THRESHOLD, FEW_EPOCHS, assign_regions, over_epochs
+    from datamap.dynamics.measures import (
+        AMBIGUOUS_FRACTION,
+        CONFIDENCE_THRESHOLD,
+        FEW_EPOCHS,
+        assign_regions,
+        over_epochs,
+    )
 
     if options.burn_in >= recording.n_epochs:
         raise UsageError(f"--burn_in {options.burn_in} leaves none of the {recording.n_epochs} epochs: lower it.")
@@ -156,7 +163,7 @@ def load_texts(options: argparse.Namespace, recording):
         if options.split:
             raise UsageError(f"--split {options.split} acts with a data set alone: give --dataset as well.")
         return None
-    from examples import find_examples
+    from datamap.data.examples import find_examples
 
     return find_examples(recording.manifest, recording.ids, options.dataset, options.split, options.columns)
 
@@ -165,7 +172,7 @@ def summary_table(metrics) -> str:
     """Count, share and mean metrics of every region, and of all."""
     import pandas as pd
 
-    from dynamics import REGIONS
+    from datamap.dynamics.measures import REGIONS
 
     rows = {region: metrics[metrics["region"] == region] for region in REGIONS} | {"all": metrics}
     table = pd.DataFrame({"count": {name: f"{len(part):,}" for name, part in rows.items()}})
@@ -177,9 +184,10 @@ def summary_table(metrics) -> str:
 
 def sample_records(options: argparse.Namespace, metrics, gold_probs, examples) -> dict:
     """The content of category_samples.json: for every region its count and its extreme and typical examples."""
-    from dynamics import REGIONS
-    from recordings import shortest
-    from samples import region_rows, shown_text
+    from datamap.data.shown import shown_text
+    from datamap.dynamics.measures import REGIONS
+    from datamap.dynamics.recordings import shortest
+    from datamap.dynamics.samples import region_rows
 
     texts = examples.frame.to_dict("records") if examples is not None else None
     rows = metrics.to_dict("records")
@@ -199,8 +207,9 @@ def sample_records(options: argparse.Namespace, metrics, gold_probs, examples) -
 
 def write_results(options: argparse.Namespace, metrics, gold_probs, examples) -> None:
     """Write tables, samples and figures; those that need texts only where there are any."""
-    import plots
-    from questions import group_table, groupings
+    from datamap.data.questions import groupings
+    from datamap.dynamics import plots
+    from datamap.dynamics.groups import group_table
 
     directory = Path(options.output_dir)
     title = outputs.short_name(options.cartography_dir) if examples is None else examples.title
@@ -221,14 +230,14 @@ def write_results(options: argparse.Namespace, metrics, gold_probs, examples) ->
         metrics = metrics.assign(**groups)
     outputs.write_csv(directory / REGIONS_CSV, metrics)
     for name, figure in figures.items():
-        outputs.write_figure(directory / name, figure)
+        pictures.write_figure(directory / name, figure)
 
 
 def report_notes(options: argparse.Namespace, recording, n_measured: int) -> list[str]:
     """What the report cannot show: epochs that were left out, examples without metrics."""
-    from joined import read_table
-    from recordings import UNTRACKED
-    from report_words import counted
+    from datamap.dynamics.recordings import UNTRACKED
+    from datamap.joint.join import read_table
+    from datamap.report.words import counted
 
     notes = []
     if options.burn_in:
@@ -245,8 +254,8 @@ def report_notes(options: argparse.Namespace, recording, n_measured: int) -> lis
 
 def write_report(options: argparse.Namespace, metrics, gold_probs, examples, notes: list[str]) -> None:
     """Write report.html: the data map's side of it."""
-    from joined import text_columns
-    from report import build_report
+    from datamap.joint.join import text_columns
+    from datamap.report.page import build_report
 
     frame = metrics
     if examples is not None:
@@ -256,7 +265,7 @@ def write_report(options: argparse.Namespace, metrics, gold_probs, examples, not
         None if examples is None else examples.frame,
         title=outputs.short_name(options.cartography_dir) if examples is None else examples.title,
         gold_probs=gold_probs,
-        max_points=options.report_max_points or helpers.REPORT_MAX_POINTS,
+        max_points=options.report_max_points or defaults.REPORT_MAX_POINTS,
         seed=options.seed,
         notes=notes,
         first_epoch=1 + options.burn_in,
@@ -268,8 +277,8 @@ def main(argv: Sequence[str]) -> None:
     """Read, measure, join, write, report."""
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
-    outputs.refuse_foreign_directory(directory, "analyze_cartography.py")
-    from recordings import read_recording
+    directories.refuse_foreign_directory(directory, "analyze_cartography.py")
+    from datamap.dynamics.recordings import read_recording
 
     recording = read_recording(Path(options.cartography_dir))
     metrics, gold_probs = measured(options, recording)
@@ -277,13 +286,13 @@ def main(argv: Sequence[str]) -> None:
     if examples is not None:
         examples = examples.replaced(examples.frame[examples.frame["id"].isin(set(metrics["id"]))])
     notes = report_notes(options, recording, len(metrics)) if options.report == "html" else []
-    outputs.clear(directory, FILES)
+    directories.clear(directory, FILES)
     write_results(options, metrics, gold_probs, examples)
     if options.report == "html":
         write_report(options, metrics, gold_probs, examples, notes)
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
-    outputs.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])
+    manifests.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])
     print(summary_table(metrics))
     print("mean gold probability by epoch:", *(f"{probs[probs == probs].mean():.3f}" for probs in gold_probs))
     logger.info("Everything is in %s.", directory)

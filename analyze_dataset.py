@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import helpers
-import outputs
-from errors import DataError, UsageError
+from datamap.errors import DataError, UsageError
+from datamap.files import directories, manifests, outputs, pictures
+from datamap.options import defaults, parsing
 
 logger = logging.getLogger("analyze_dataset")
 
@@ -33,7 +34,7 @@ MAX_CLUSTERS_LISTED, MAX_FINDINGS_LISTED = 8, 12
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of analyze_dataset.py's options."""
-    parser = helpers.SentenceParser(
+    parser = parsing.SentenceParser(
         prog="analyze_dataset.py",
         description="Training dynamics, clusters and predictions joined by id: tables, figures and patterns.",
     )
@@ -46,22 +47,22 @@ def build_parser() -> argparse.ArgumentParser:
     add("--predictions", metavar="FILE", help=text)
     text = "data set with the texts, named as for run.py (default: the one that the directories are about)"
     add("--dataset", metavar="NAME", help=text)
-    helpers.add_columns_option(add)
+    parsing.add_columns_option(add)
     add("--split", metavar="SPLIT", help="split of the data set (default: the one that the directories are about)")
     add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
     text = "where the two directories are about different rows, go on with those that are in both; where "
     text += "--predictions lack some of the rows, leave their predictions empty (default: refuse)"
     add("--allow_partial", action="store_true", help=text)
     text = f"draws among equal examples, and of the points on the scatter and in the report (default: {SEED})"
-    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=text)
-    helpers.add_report_options(parser)
+    add("--seed", metavar="N", type=parsing.whole, default=SEED, help=text)
+    parsing.add_report_options(parser)
     return parser
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
-    helpers.refuse_idle_columns(options)
+    parsing.refuse_idle_columns(options)
     if not options.cartography_dir and not options.cluster_dir:
         options.cartography_dir, options.cluster_dir = (name if Path(name).is_dir() else None for name in DEFAULT_DIRS)
     sides = {name: getattr(options, name) for name in ("cartography_dir", "cluster_dir")}
@@ -73,7 +74,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         )
     if options.allow_partial and len(given) < 2 and not options.predictions:
         raise UsageError("--allow_partial acts where two things are joined: leave it out, or give both directories.")
-    helpers.refuse_idle_report_options(options)
+    parsing.refuse_idle_report_options(options)
     for name, directory in given.items():
         if Path(options.output_dir).resolve() == directory:
             raise UsageError(f"--output_dir {options.output_dir} is --{name} as well: choose another one.")
@@ -82,8 +83,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 
 def read_sides(options: argparse.Namespace):
     """(dynamics, clusters, ids of the rows to analyse); None for a side that was not asked for."""
-    from cluster_files import read_clusters
-    from joined import met_ids, read_dynamics
+    from datamap.clusters.files import read_clusters
+    from datamap.joint.join import met_ids, read_dynamics
 
     dynamics = read_dynamics(Path(options.cartography_dir)) if options.cartography_dir else None
     clusters = read_clusters(Path(options.cluster_dir)) if options.cluster_dir else None
@@ -100,8 +101,14 @@ def join(options: argparse.Namespace, manifest: dict, dynamics, clusters, ids: S
     Raises:
         DataError: texts or predictions are of other data, or no row has metrics.
     """
-    from examples import find_examples
-    from joined import read_predictions, refuse_other_predictions, refuse_other_texts, text_columns, unify
+    from datamap.data.examples import find_examples
+    from datamap.joint.join import (
+        read_predictions,
+        refuse_other_predictions,
+        refuse_other_texts,
+        text_columns,
+        unify,
+    )
 
     task, predictions = manifest["task"], None
     if options.predictions:
@@ -129,7 +136,7 @@ def write_parquet(path: Path, frame) -> None:
 
 def write_results(options: argparse.Namespace, unified) -> dict | None:
     """Write the unified frame, and with clusters what can be said of them; the patterns where both sides met."""
-    from joined import cluster_stats, overlap_table
+    from datamap.joint.join import cluster_stats, overlap_table
 
     directory = Path(options.output_dir)
     outputs.write_csv(directory / UNIFIED_CSV, unified)
@@ -139,17 +146,17 @@ def write_results(options: argparse.Namespace, unified) -> dict | None:
     if "cluster" not in unified or "region" not in unified:
         logger.info("One side alone: overlap, patterns and joint figures need --cartography_dir and --cluster_dir.")
         return None
-    import joined_plots
-    from patterns import interesting_patterns
+    from datamap.joint import plots
+    from datamap.joint.patterns import interesting_patterns
 
     patterns = interesting_patterns(unified, options.seed)
     outputs.write_json(directory / PATTERNS, patterns)
     outputs.write_csv(directory / OVERLAP_CSV, overlap_table(unified))
     tracked = unified[unified["region"].notna()]
-    outputs.write_figure(directory / HEATMAP, joined_plots.category_cluster_heatmap(tracked))
-    outputs.write_figure(directory / BOXPLOT, joined_plots.metrics_by_cluster_boxplot(tracked))
+    pictures.write_figure(directory / HEATMAP, plots.category_cluster_heatmap(tracked))
+    pictures.write_figure(directory / BOXPLOT, plots.metrics_by_cluster_boxplot(tracked))
     if unified[["x", "y"]].notna().all(axis=None):
-        outputs.write_figure(directory / SCATTER, joined_plots.integrated_scatter(unified, seed=options.seed))
+        pictures.write_figure(directory / SCATTER, plots.integrated_scatter(unified, seed=options.seed))
     else:
         logger.warning("The clusters have no coordinates (--visualization_method none), so there is no %s.", SCATTER)
     return patterns
@@ -157,7 +164,7 @@ def write_results(options: argparse.Namespace, unified) -> dict | None:
 
 def write_report(options: argparse.Namespace, examples, unified, patterns: dict | None, gold_probs) -> None:
     """Write report.html."""
-    from report import build_report
+    from datamap.report.page import build_report
 
     page = build_report(
         unified,
@@ -165,7 +172,7 @@ def write_report(options: argparse.Namespace, examples, unified, patterns: dict 
         title=examples.title,
         gold_probs=gold_probs,
         patterns=patterns,
-        max_points=options.report_max_points or helpers.REPORT_MAX_POINTS,
+        max_points=options.report_max_points or defaults.REPORT_MAX_POINTS,
         seed=options.seed,
     )
     outputs.write_text(Path(options.output_dir) / outputs.REPORT, page)
@@ -175,7 +182,7 @@ def region_lines(unified) -> str:
     """Count, share and mean metrics of every region, and of all examples with metrics."""
     import pandas as pd
 
-    from dynamics import REGIONS
+    from datamap.dynamics.measures import REGIONS
 
     tracked = unified[unified["region"].notna()]
     rows = {region: tracked[tracked["region"] == region] for region in REGIONS} | {"all": tracked}
@@ -192,7 +199,7 @@ def cluster_lines(unified) -> str:
     """The largest clusters, or with dynamics those with the highest share of hard examples: a row each."""
     import pandas as pd
 
-    from joined import cluster_stats
+    from datamap.joint.join import cluster_stats
 
     stats = cluster_stats(unified)
     stats = stats[stats["cluster"] >= 0]
@@ -247,9 +254,9 @@ def main(argv: Sequence[str]) -> None:
     """Read, join, write, report."""
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
-    outputs.refuse_foreign_directory(directory, "analyze_dataset.py")
-    from manifests import described, rows_fields
-    from recordings import read_gold_probs
+    directories.refuse_foreign_directory(directory, "analyze_dataset.py")
+    from datamap.dynamics.recordings import read_gold_probs
+    from datamap.files.manifests import described, rows_fields
 
     dynamics, clusters, ids = read_sides(options)
     manifest = (clusters or dynamics).manifest
@@ -257,7 +264,7 @@ def main(argv: Sequence[str]) -> None:
     gold_probs = None
     if options.report == "html" and options.cartography_dir:
         gold_probs = read_gold_probs(Path(options.cartography_dir), unified["id"])
-    outputs.clear(directory, FILES)
+    directories.clear(directory, FILES)
     patterns = write_results(options, unified)
     if options.report == "html":
         write_report(options, examples, unified, patterns, gold_probs)
@@ -265,8 +272,8 @@ def main(argv: Sequence[str]) -> None:
     fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, "n_rows": len(unified)}
     fields |= rows_fields(examples.frame)
     sources = [options.cartography_dir, options.cluster_dir]
-    sources += [Path(options.predictions).parent / outputs.EVAL_MANIFEST] if options.predictions else []
-    outputs.write_manifest(directory, fields, [Path(source) for source in sources if source])
+    sources += [Path(options.predictions).parent / manifests.EVAL_MANIFEST] if options.predictions else []
+    manifests.write_manifest(directory, fields, [Path(source) for source in sources if source])
     print(summary(unified, patterns))
     logger.info("Everything is in %s.", directory)
 

@@ -16,12 +16,12 @@ import torch
 from accelerate.utils import gather
 from transformers import TrainerCallback
 
-import outputs
-import recordings
-from dynamics import FEW_EPOCHS, fold_windows, over_epochs
-from errors import DataError
-from recordings import RunningEpoch
-from spans import first_largest, span_logits
+from datamap.dynamics import recordings
+from datamap.dynamics.measures import FEW_EPOCHS, fold_windows, over_epochs
+from datamap.dynamics.recordings import RunningEpoch
+from datamap.errors import DataError
+from datamap.evaluation.spans import first_largest, span_logits
+from datamap.files import manifests, outputs
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class CartographyCallback(TrainerCallback):
         self.directory, self.ids, self.features = Path(directory), list(ids), features
         qa = task == "qa"
         self.measures, self.measure = (QA_WINDOW_MEASURES, qa_measures) if qa else (NLI_WINDOW_MEASURES, nli_measures)
-        hashed = {"examples": outputs.ids_hash(self.ids), "features": features.fingerprint()}
+        hashed = {"examples": manifests.ids_hash(self.ids), "features": features.fingerprint()}
         self.identity = {"task": task, "n_examples": len(self.ids)} | hashed | identity
         self.counts = {
             "n_windows": np.bincount(features.example, minlength=len(self.ids)),
@@ -119,7 +119,7 @@ class CartographyCallback(TrainerCallback):
                     f"{path} is missing, the recording of an epoch before {checkpoint}: put it back, name the right "
                     "--cartography_output_dir, or start again."
                 )
-            if outputs.file_hash(path) != digest:
+            if manifests.file_hash(path) != digest:
                 raise DataError(
                     f"{path} is not the file that {checkpoint} went on from, and epochs of two runs do not mix: put "
                     "it back, resume from another checkpoint, or start again."
@@ -210,7 +210,7 @@ class CartographyCallback(TrainerCallback):
         self.epochs[self.number] = fold_windows(windows, seen, *shape)
         path = recordings.epoch_path(self.directory, self.number)
         recordings.write_epoch(path, self.number, self.ids, self.epochs[self.number], self.counts)
-        self.hashes[self.number] = outputs.file_hash(path)
+        self.hashes[self.number] = manifests.file_hash(path)
 
     def on_epoch_end(self, args, state, control, **kwargs):
         """Write the epoch's file."""

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import helpers
-import outputs
-from errors import DataError, UsageError
+from datamap.errors import DataError, UsageError
+from datamap.files import directories, manifests, outputs, pictures
+from datamap.options import parsing
 
 logger = logging.getLogger("cluster_analysis")
 
@@ -28,7 +29,7 @@ N_SHOWN, N_LISTED = 5, 15
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of cluster_analysis.py's options."""
-    parser = helpers.SentenceParser(
+    parser = parsing.SentenceParser(
         prog="cluster_analysis.py", description="Clusters of embedded examples: tables, words, samples and figures."
     )
     add = parser.add_argument
@@ -36,16 +37,16 @@ def build_parser() -> argparse.ArgumentParser:
     add("--embedding_dir", metavar="DIR", default=EMBEDDING_DIR, help=text)
     add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
     add("--dataset", metavar="NAME", help="data set that was embedded, for its texts (default: the embeddings' own)")
-    helpers.add_columns_option(add)
+    parsing.add_columns_option(add)
     add("--split", metavar="SPLIT", help="split that was embedded (default: the embeddings' own)")
     text = "how standardised vectors are reduced before clustering; umap bends distances (default: pca)"
     add("--reduction_method", choices=("pca", "umap", "none"), default="pca", help=text)
     text = f"dimensions to reduce to, from 2 to the vectors' own and the number of rows (default: {REDUCTION_DIM})"
-    add("--reduction_dim", metavar="N", type=helpers.positive, help=text)
+    add("--reduction_dim", metavar="N", type=parsing.positive, help=text)
     text = f"least number of rows in a cluster, from 2 (default: {MIN_CLUSTER_SIZE})"
-    add("--min_cluster_size", metavar="N", type=helpers.positive, default=MIN_CLUSTER_SIZE, help=text)
+    add("--min_cluster_size", metavar="N", type=parsing.positive, default=MIN_CLUSTER_SIZE, help=text)
     text = "neighbours that density is measured by, from 1; more of them make more noise (default: --min_cluster_size)"
-    add("--min_samples", metavar="N", type=helpers.positive, help=text)
+    add("--min_samples", metavar="N", type=parsing.positive, help=text)
     text = "distance between reduced vectors; cosine brings each to length 1 (default: euclidean)"
     add("--metric", choices=("euclidean", "cosine"), default="euclidean", help=text)
     text = "hdbscan: exact; neighbour_graph: over exact nearest neighbours; fast_hdbscan: over approximate ones (needs "
@@ -56,20 +57,20 @@ def build_parser() -> argparse.ArgumentParser:
     add("--allow_single_cluster", action="store_true", help="let all rows be one cluster, with noise around it")
     text = "rows to cluster, drawn with the seed; the rest is assigned by approximate prediction, which the column "
     text += f"assigned says (default: {MAX_SAMPLES:,})"
-    add("--max_samples", metavar="N", type=helpers.positive, default=MAX_SAMPLES, help=text)
+    add("--max_samples", metavar="N", type=parsing.positive, default=MAX_SAMPLES, help=text)
     text = "how the two coordinates of the map are made; none: no map (default: umap)"
     add("--visualization_method", choices=("umap", "pca", "none"), default="umap", help=text)
     text = "bootstrap resamples to measure the clusters' stability with; each clusters again (default: 0)"
-    add("--stability", metavar="N", type=helpers.whole, default=0, help=text)
+    add("--stability", metavar="N", type=parsing.whole, default=0, help=text)
     text = f"draws of rows, resamples, samples and UMAP's starting points (default: {SEED})"
-    add("--seed", metavar="N", type=helpers.whole, default=SEED, help=text)
+    add("--seed", metavar="N", type=parsing.whole, default=SEED, help=text)
     return parser
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
-    helpers.refuse_idle_columns(options)
+    parsing.refuse_idle_columns(options)
     if options.reduction_method == "none" and options.reduction_dim is not None:
         raise UsageError("--reduction_dim acts with --reduction_method pca or umap: leave it out.")
     for name in ("reduction_dim", "min_cluster_size", "max_samples"):
@@ -139,152 +140,10 @@ def refuse_impossible(options: argparse.Namespace, vectors) -> None:
         )
 
 
-def chosen_rows(options: argparse.Namespace, ids: Sequence[str]):
-    """(rows to cluster, rows to assign afterwards), each in the order of their ids.
-
-    That order makes labels and coordinates the same for every order of the file.
-    """
-    import numpy as np
-
-    order = np.array(sorted(range(len(ids)), key=ids.__getitem__))
-    if len(order) <= options.max_samples:
-        return order, order[:0]
-    drawn = np.random.default_rng(options.seed).choice(len(order), options.max_samples, replace=False)
-    taken = np.isin(np.arange(len(order)), drawn)
-    logger.info("%d of %d rows, drawn with seed %d, are clustered.", taken.sum(), len(order), options.seed)
-    return order[taken], order[~taken]
-
-
-def cut(options: argparse.Namespace, edges, min_cluster_size: int):
-    """The clusters of a spanning tree at one size."""
-    from spanning_trees import cut_tree
-
-    return cut_tree(
-        edges,
-        min_cluster_size=min_cluster_size,
-        selection=options.cluster_selection_method,
-        allow_single_cluster=options.allow_single_cluster,
-    )
-
-
-def measure(options: argparse.Namespace, points, edges, clustering, algorithm: str) -> dict:
-    """The quality of the clusters: noise, validity, stability where it was asked for, and the scan of sizes."""
-    import cluster_quality as quality
-    from spanning_trees import spanning_tree
-
-    def cluster_again(rows):
-        """Labels of a resample; both sizes shrink with its share of the rows."""
-        share = len(rows) / len(points)
-        edges_again = spanning_tree(rows, max(1, round(share * options.min_samples)), algorithm, options.seed)
-        return cut(options, edges_again, max(2, round(share * options.min_cluster_size))).labels
-
-    found = {"dbcv": quality.density_validity(points, clustering.labels, options.seed)}
-    if options.stability and clustering.n_clusters:
-        resampling = {"n_resamples": options.stability, "seed": options.seed}
-        found["stability_values"] = quality.resampled_agreement(points, clustering.labels, cluster_again, **resampling)
-        found["stability"] = mean_of(found["stability_values"])
-    sizes = quality.scan_sizes(options.min_cluster_size, len(points))
-    scan = quality.scan_table(sizes, lambda size: cut(options, edges, size).labels)
-    found["scan"] = scan.to_dict("records")
-    found["cliff"] = quality.cliff_sentence(scan, options.min_cluster_size)
-    if found["cliff"]:
-        logger.warning(found["cliff"])
-    return found
-
-
-def mean_of(values) -> float | None:
-    """The mean; None where there is nothing."""
-    return float(sum(values) / len(values)) if len(values) else None
-
-
-def cluster(options: argparse.Namespace, vectors, chosen, rest):
-    """Reduce, cluster, predict the rest: (points, coordinates, labels, probabilities, persistence, metadata).
-
-    Args:
-        vectors: float32 [n_rows, n_columns], in any order.
-        chosen, rest: rows to cluster and rows to assign; the results are in this order, `chosen` first.
-    """
-    import numpy as np
-
-    import clusters
-    from cluster_quality import noise_share
-    from spanning_trees import chosen_algorithm, nearest_neighbours, spanning_tree
-
-    points, reduction = clusters.reduce_rows(
-        vectors[chosen],
-        method=options.reduction_method,
-        n_dimensions=options.reduction_dim,
-        metric=options.metric,
-        seed=options.seed,
-    )
-    others = reduction(vectors, rest) if len(rest) else points[:0]
-    # Equal rows are one point: a reduction gives them different last digits, and UMAP different places.
-    first = clusters.first_equal(vectors, np.concatenate([chosen, rest]))
-    points, others = np.split(np.concatenate([points, others])[first], [len(points)])
-    variance = reduction.variance_explained
-    if variance is not None:
-        logger.info("PCA to %d dimensions keeps %.1f%% of the variance.", points.shape[1], 100 * variance)
-    algorithm, why = chosen_algorithm(options.algorithm, len(points))
-    logger.info("Clustering %d rows of %d dimensions with %s: %s.", *points.shape, algorithm, why)
-    # fast_hdbscan is for rows so many that a search of all pairs takes too long.
-    neighbours = None if algorithm == "fast_hdbscan" else nearest_neighbours(points, options.min_samples)
-    edges = spanning_tree(points, options.min_samples, algorithm, options.seed, neighbours)
-    clustering = cut(options, edges, options.min_cluster_size)
-    metadata = {
-        "algorithm": algorithm,
-        "algorithm_reason": why,
-        "n_rows": len(vectors),
-        "n_clustered": len(chosen),
-        "n_approximate": len(rest),
-        "n_dimensions": points.shape[1],
-        "variance_explained": variance,
-        "n_clusters": clustering.n_clusters,
-    } | measure(options, points, edges, clustering, algorithm)
-    labels, probabilities = clustering.labels, clustering.probabilities
-    flat = clusters.flat_coordinates(points, others, options.visualization_method, options.seed, neighbours)
-    if len(rest):
-        sizes = {"min_samples": options.min_samples, "min_cluster_size": options.min_cluster_size}
-        more = clusters.predict_rows(clustering, points, others, **sizes)
-        points = np.concatenate([points, others])
-        labels, probabilities = np.concatenate([labels, more[0]]), np.concatenate([probabilities, more[1]])
-    metadata |= {"noise_share": noise_share(labels), "mean_probability": mean_of(probabilities[labels >= 0])}
-    return points, flat, labels, probabilities, clustering.persistence, metadata
-
-
-def assignment_table(ids: Sequence[str], chosen, rest, flat, labels, probabilities):
-    """The content of cluster_assignments.csv in the order of the ids, and the place of each of its rows in `flat`."""
-    import numpy as np
-    import pandas as pd
-
-    from cluster_files import ASSIGNED
-
-    table = pd.DataFrame({"id": [ids[row] for row in np.concatenate([chosen, rest])], "cluster": labels})
-    table["cluster_probability"] = probabilities
-    table[["dim1", "dim2"]] = flat
-    table["assigned"] = np.repeat(ASSIGNED, [len(chosen), len(rest)])
-    places = sorted(range(len(table)), key=table["id"].tolist().__getitem__)
-    return table.iloc[places].reset_index(drop=True), places
-
-
-def statistics_table(assignments, persistence, words: list[list[str]]):
-    """The content of cluster_statistics.csv: one row a cluster, by number."""
-    import pandas as pd
-
-    rows = []
-    for number, (lasting, terms) in enumerate(zip(persistence, words, strict=True)):
-        members = assignments[assignments["cluster"] == number]
-        approximate = int((members["assigned"] == "approximate").sum())
-        share, certainty = len(members) / len(assignments), members["cluster_probability"].mean()
-        rows.append((number, len(members), share, lasting, certainty, approximate, ", ".join(terms)))
-    from cluster_files import STATISTICS_COLUMNS
-
-    return pd.DataFrame(rows, columns=STATISTICS_COLUMNS)
-
-
 def sample_records(options: argparse.Namespace, assignments, statistics, points, examples) -> dict:
     """The content of cluster_samples.json: clusters with their central, uncertain and random members; noise_samples."""
-    from clusters import shown_members
-    from samples import shown_text
+    from datamap.clusters.pipeline import shown_members
+    from datamap.data.shown import shown_text
 
     texts = examples.frame.to_dict("records")
     ids, labels = assignments["id"].tolist(), assignments["cluster"].to_numpy()
@@ -340,20 +199,19 @@ def summary(statistics, metadata: dict) -> str:
 
 def write_figures(directory: Path, assignments, statistics, title: str, method: str) -> None:
     """Draw and write the figures; the map, of coordinates made by a method, only where there are coordinates."""
-    import cluster_files as files
-    import cluster_plots as plots
+    from datamap.clusters import files, plots
 
     if assignments["dim1"].notna().all():
         cluster_map = plots.cluster_map(assignments, statistics, title=title, method=method)
-        outputs.write_figure(directory / files.MAP, cluster_map)
-    outputs.write_figure(directory / files.PERSISTENCE, plots.persistence_bars(statistics))
-    outputs.write_figure(directory / files.PROBABILITIES, plots.probability_distributions(assignments, statistics))
+        pictures.write_figure(directory / files.MAP, cluster_map)
+    pictures.write_figure(directory / files.PERSISTENCE, plots.persistence_bars(statistics))
+    pictures.write_figure(directory / files.PROBABILITIES, plots.probability_distributions(assignments, statistics))
 
 
 def manifest_fields(options: argparse.Namespace, embedded, examples) -> dict:
     """What the manifest says: settings, the data set that was read, and the rows."""
-    from examples import described_rows
-    from manifests import described, rows_fields
+    from datamap.data.examples import described_rows
+    from datamap.files.manifests import described, rows_fields
 
     rows = described(examples) | {"held_out": described_rows(embedded.manifest).get("held_out")}
     fields = {"script": "cluster_analysis.py", "task": embedded.manifest.get("task"), "seed": options.seed}
@@ -364,32 +222,35 @@ def main(argv: Sequence[str]) -> None:
     """Read, reduce, cluster, describe, write, report."""
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
-    outputs.refuse_foreign_directory(directory, "cluster_analysis.py")
-    from embeddings import read_embeddings
+    directories.refuse_foreign_directory(directory, "cluster_analysis.py")
+    from datamap.embeddings.vectors import read_embeddings
 
     embedded = read_embeddings(Path(options.embedding_dir))
     refuse_impossible(options, embedded.vectors)
-    from examples import find_examples
+    from datamap.data.examples import find_examples
 
     examples = find_examples(embedded.manifest, sorted(embedded.ids), options.dataset, options.split, options.columns)
-    chosen, rest = chosen_rows(options, embedded.ids)
-    points, flat, labels, probabilities, persistence, metadata = cluster(options, embedded.vectors, chosen, rest)
-    import cluster_files as files
-    from cluster_words import cluster_words
-    from clusters import numbered_by_size
+    from datamap.clusters import analysis, files
+
+    chosen, rest = analysis.chosen_rows(options, embedded.ids)
+    points, flat, labels, probabilities, persistence, metadata = analysis.cluster(
+        options, embedded.vectors, chosen, rest
+    )
+    from datamap.clusters.pipeline import numbered_by_size
+    from datamap.clusters.words import cluster_words
 
     labels, persistence = numbered_by_size(labels, persistence)
-    assignments, places = assignment_table(embedded.ids, chosen, rest, flat, labels, probabilities)
+    assignments, places = files.assignment_table(embedded.ids, chosen, rest, flat, labels, probabilities)
     texts = examples.frame["question" if "question" in examples.frame else "hypothesis"].tolist()
     words = cluster_words(texts, assignments["cluster"].to_numpy())
-    statistics = statistics_table(assignments, persistence, words)
+    statistics = files.statistics_table(assignments, persistence, words)
     samples = sample_records(options, assignments, statistics, points[places], examples)
-    outputs.clear(directory, files.FILES)
+    directories.clear(directory, files.FILES)
     in_file_order = assignments.set_index("id").loc[embedded.ids].reset_index()
     files.write_clusters(directory, in_file_order, statistics, {"task": embedded.manifest.get("task")} | metadata)
     outputs.write_json(directory / files.SAMPLES, samples)
     write_figures(directory, assignments, statistics, examples.title, options.visualization_method.upper())
-    outputs.write_manifest(directory, manifest_fields(options, embedded, examples), [Path(options.embedding_dir)])
+    manifests.write_manifest(directory, manifest_fields(options, embedded, examples), [Path(options.embedding_dir)])
     if sentence := advice(options, metadata):
         logger.warning(sentence)
     print(summary(statistics, metadata))

@@ -18,13 +18,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import evaluations
 import helpers
-import outputs
-import refusals
-from arguments import CARTOGRAPHY_DIR, parse_arguments
-from errors import DataError, UsageError
-from helpers import MAX_LENGTH
+from datamap import errors
+from datamap.errors import DataError, UsageError
+from datamap.evaluation import directories
+from datamap.features import lengths
+from datamap.files import checkpoints, outputs
+from datamap.files.directories import refuse_unwritable
+from datamap.options.arguments import CARTOGRAPHY_DIR, parse_arguments
+from datamap.options.defaults import MAX_LENGTH
+from datamap.training import refusals
 
 logger = logging.getLogger("run")
 
@@ -33,15 +36,15 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
     """Tokenise the data and load the model from `path`; returns (trainer, resolved settings, features)."""
     from transformers import set_seed
 
-    from cpu_functions import can_stand_in
-    from devices import choose_attention, settle_computing
-    from features import prepare_nli, prepare_qa
-    from label_names import fit_labels
-    from memory import NO_ROOM, eval_batch_tokens, micro_batch_tokens, said_where_full
-    from training import EarlyStopping, NliTrainer, QaTrainer
-    from windows import PadCollator
+    from datamap.data.label_names import fit_labels
+    from datamap.features.windows import PadCollator
+    from datamap.training.cpu_functions import can_stand_in
+    from datamap.training.devices import choose_attention, settle_computing
+    from datamap.training.features import prepare_nli, prepare_qa
+    from datamap.training.memory import NO_ROOM, eval_batch_tokens, micro_batch_tokens, said_where_full
+    from datamap.training.trainer import EarlyStopping, NliTrainer, QaTrainer
 
-    max_length = helpers.resolve_max_length(options.max_length, MAX_LENGTH, helpers.window_limit(config, tokenizer))
+    max_length = lengths.resolve_max_length(options.max_length, MAX_LENGTH, lengths.window_limit(config, tokenizer))
     if options.task == "nli":
         data = fit_labels(config, data, options.label_map)
     prepare, trainer_class = (prepare_qa, QaTrainer) if options.task == "qa" else (prepare_nli, NliTrainer)
@@ -78,7 +81,7 @@ def build_trainer(options: argparse.Namespace, training_args, data: dict, path: 
                 eval_batch_tokens=eval_batch_tokens(model, **fit),
             )
     except (ValueError, ImportError, OSError) as error:
-        raise UsageError(f"the Trainer refuses its arguments: {helpers.one_line(error)}.") from error
+        raise UsageError(f"the Trainer refuses its arguments: {errors.one_line(error)}.") from error
     return trainer, settings | computing, features
 
 
@@ -91,7 +94,7 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
     if not options.enable_cartography:
         return None
     from cartography_callback import CartographyCallback
-    from devices import precision_name
+    from datamap.options.precision import precision_name
 
     rows = training_args.train_batch_size * training_args.gradient_accumulation_steps * training_args.world_size
     if options.task == "nli" and len(data["train"].label_names) < 2:
@@ -109,17 +112,17 @@ def refuse_directories(options: argparse.Namespace, training_args, path: str) ->
     """UsageError where the run's files would meet what is there already, or cannot be written; `path` of the model."""
     directory, overwrite = Path(training_args.output_dir), options.overwrite_output_dir
     if training_args.do_train:
-        outputs.refuse_earlier_run(directory, overwrite, training_args, options.model)
-        evaluations.refuse_any(directory, overwrite)
+        checkpoints.refuse_earlier_run(directory, overwrite, training_args, options.model)
+        directories.refuse_any(directory, overwrite)
     else:
-        evaluations.refuse_other_training(directory, options.model, path)
+        directories.refuse_other_training(directory, options.model, path)
     trains, own = training_args.do_train, "predict" if training_args.do_predict else "eval"
-    kinds = evaluations.KINDS.values() if trains else [evaluations.KINDS[own]]
+    kinds = directories.KINDS.values() if trains else [directories.KINDS[own]]
     named = {"--dataset": options.dataset, "--eval_dataset": options.eval_dataset}
-    evaluations.refuse_own_data(directory, named, kinds)
-    outputs.refuse_unwritable(directory)
+    directories.refuse_own_data(directory, named, kinds)
+    refuse_unwritable(directory)
     if options.enable_cartography:
-        from recordings import refuse_earlier_recording
+        from datamap.dynamics.recordings import refuse_earlier_recording
 
         resuming = bool(training_args.resume_from_checkpoint)
         refuse_earlier_recording(cartography_dir(options), directory, overwrite, resuming)
@@ -136,7 +139,7 @@ def train_model(trainer, checkpoint: str | None) -> None:
     Raises:
         DataError: the device's memory does not hold a batch, the weights are not numbers, or the disk is full.
     """
-    from memory import said_where_full
+    from datamap.training.memory import said_where_full
 
     remedy = "lower --micro_batch_tokens or --max_length"
     if trainer.args.auto_find_batch_size:
@@ -150,7 +153,7 @@ def train_model(trainer, checkpoint: str | None) -> None:
     except Exception as error:  # the tokenizer's writer raises a bare Exception when the disk is full
         if not outputs.is_full(trainer.args.output_dir, error):
             raise
-        left = outputs.what_is_left(trainer.args.output_dir)
+        left = checkpoints.what_is_left(trainer.args.output_dir)
         raise DataError(f"the disk of {trainer.args.output_dir} is full: free some space; {left}.") from error
 
 
@@ -168,7 +171,7 @@ def predict(trainer, problems: dict) -> None:
     output = trainer.evaluation_loop(trainer.get_eval_dataloader(), description="Prediction")
     trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, output.metrics)  # ends the bar
     if trainer.is_world_process_zero():
-        evaluations.write_predictions(Path(trainer.args.output_dir), trainer.evaluation, problems["predict"])
+        directories.write_predictions(Path(trainer.args.output_dir), trainer.evaluation, problems["predict"])
 
 
 def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict:
@@ -180,7 +183,7 @@ def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict
     figures = trainer.evaluate()
     if trainer.is_world_process_zero():
         directory = Path(trainer.args.output_dir)
-        evaluations.write_evaluation(directory, trainer.evaluation, figures, problems["eval"], options.save_nbest)
+        directories.write_evaluation(directory, trainer.evaluation, figures, problems["eval"], options.save_nbest)
     return figures
 
 
@@ -190,43 +193,43 @@ def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dic
     Raises:
         KeyboardInterrupt: with the last checkpoint in its message.
     """
-    import manifests
+    from datamap.dynamics import closing
 
     try:
         if trainer.args.do_train:
             train_model(trainer, checkpoint)
         if options.enable_cartography and trainer.is_world_process_zero():
-            manifests.close_recording(options, trainer, data, settings)
+            closing.close_recording(options, trainer, data, settings)
         if trainer.args.do_predict:
             predict(trainer, problems)
         return evaluate_model(options, trainer, problems) if trainer.args.do_eval else {}
     except KeyboardInterrupt as error:
-        left = f"; {outputs.what_is_left(trainer.args.output_dir)}" if trainer.args.do_train else ""
+        left = f"; {checkpoints.what_is_left(trainer.args.output_dir)}" if trainer.args.do_train else ""
         raise KeyboardInterrupt(f"stopped by Ctrl-C{left}.") from error
 
 
 def begin(options: argparse.Namespace, training_args, problems: dict, *, anew: bool) -> None:
     """Remove what training replaces, an evaluation of the earlier model included, and list the problems of its rows."""
     directory = Path(training_args.output_dir)
-    for kind in evaluations.KINDS.values():
-        evaluations.clear(directory, kind)
+    for kind in directories.KINDS.values():
+        directories.clear(directory, kind)
     if options.overwrite_output_dir:
-        outputs.clear_earlier_run(directory, checkpoints_too=anew, weights=evaluations.weight_files(directory))
+        checkpoints.clear_earlier_run(directory, checkpoints_too=anew, weights=directories.weight_files(directory))
     outputs.write_csv(directory / outputs.DATA_PROBLEMS, problems["train"])
 
 
 def close(options: argparse.Namespace, training_args, data: dict, settings: dict, path: str) -> None:
     """Write the manifests; `path` of the model that was loaded."""
-    import manifests
-    from memory import peak_memory
+    from datamap.files import manifests
+    from datamap.training.memory import peak_memory
 
     memory = peak_memory(training_args.device)
     settings = settings | {"peak_memory_gb": memory}
     logger.info("Memory at most: %s.", ", ".join(f"{size:.2f} GB ({name})" for name, size in memory.items()))
     evaluated = training_args.output_dir if training_args.do_train else path
-    for purpose in data.keys() & evaluations.KINDS.keys():
-        of = evaluations.identity(evaluated, data[purpose], options.ablations)
-        kind = evaluations.KINDS[purpose]
+    for purpose in data.keys() & directories.KINDS.keys():
+        of = directories.identity(evaluated, data[purpose], options.ablations)
+        kind = directories.KINDS[purpose]
         manifests.close_evaluation(options, training_args, data, settings, kind, of)
     if training_args.do_train:
         manifests.close_run(options, training_args, data, settings)
@@ -235,7 +238,7 @@ def close(options: argparse.Namespace, training_args, data: dict, settings: dict
 def what_is_next(options: argparse.Namespace, training_args) -> str:
     """Where the data map is, if one was drawn, and the command that goes on from a training; else nothing."""
     if options.enable_cartography:
-        from recordings import MAP
+        from datamap.dynamics.recordings import MAP
 
         directory = cartography_dir(options)
         command = shlex.join(["python", "analyze_cartography.py", "--cartography_dir", str(directory)])
@@ -253,23 +256,23 @@ def main(argv: Sequence[str]) -> None:
     path = helpers.model_path(options.model)
     refuse_directories(options, training_args, path)
     directory = Path(training_args.output_dir)
-    checkpoint = outputs.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
+    checkpoint = checkpoints.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)
     config, tokenizer = helpers.load_parts(path)
     from accelerate import PartialState
 
-    from examples import load_data
-    from features import list_problems
+    from datamap.data.examples import load_data
+    from datamap.training.features import list_problems
 
     data = load_data(options, training_args)
     refusals.refuse_trained_rows(options, data)
     if not training_args.do_train and not options.overwrite_output_dir:
-        evaluations.refuse_others(directory, path, data, options.ablations)
+        directories.refuse_others(directory, path, data, options.ablations)
     trainer, settings, features = build_trainer(options, training_args, data, path, config, tokenizer)
     if trainer.recorder is not None and checkpoint is not None:
         trainer.recorder.resume_from(checkpoint)
     problems = list_problems(options, data, features)
     refusals.refuse_problems(options, directory, problems)
-    if training_args.do_train and helpers.is_first_process():
+    if training_args.do_train and outputs.is_first_process():
         begin(options, training_args, problems, anew=checkpoint is None)
     figures = work(options, trainer, checkpoint, data, settings, problems)
     if trainer.is_world_process_zero():

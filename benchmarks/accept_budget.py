@@ -2,10 +2,10 @@
 
 import torch
 
-import memory
 from accept_inputs import Place, make_model
 from acceptance import Finding
-from helpers import BF16, FLOAT32
+from datamap.options.precision import BF16, FLOAT32
+from datamap.training import memory
 from inputs import SEED
 
 LENGTH, STEPS, RESERVED_BOUND = 512, 3, 0.9

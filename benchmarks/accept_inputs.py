@@ -21,14 +21,13 @@ from transformers import (
     set_seed,
 )
 
-import devices
-import memory
 from cartography_callback import CartographyCallback
-from evaluation import QaEvaluation
-from helpers import BF16, FLOAT32
+from datamap.evaluation.tasks import QaEvaluation
+from datamap.features.windows import MODEL_INPUTS, PadCollator, QaWindows
+from datamap.options.precision import BF16, FLOAT32
+from datamap.training import devices, memory
+from datamap.training.trainer import QaTrainer
 from inputs import SEED, questions
-from training import QaTrainer
-from windows import MODEL_INPUTS, PadCollator, QaWindows
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 MOST_NOTES = 5

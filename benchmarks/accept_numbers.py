@@ -10,9 +10,9 @@ from transformers import Trainer
 from accept_inputs import Place, make_trainer, make_usual
 from acceptance import Finding, within
 from cartography_callback import CartographyCallback, nli_measures, qa_measures
-from helpers import BF16
+from datamap.evaluation.spans import search_spans
+from datamap.options.precision import BF16
 from inputs import SEED
-from spans import search_spans
 
 N_BATCHES, BATCH, LENGTH, REACH, N_BEST = 20, 64, 384, 30, 20
 N_WINDOWS = 400

@@ -8,7 +8,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from accept_inputs import Place, make_trainer
 from acceptance import Finding
-from helpers import BF16, FLOAT32
+from datamap.options.precision import BF16, FLOAT32
 
 PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "matmul", "linear", "attention", "convolution")
 STEPS, LOSS_BOUND = 50, 0.02

@@ -13,14 +13,14 @@ from pathlib import Path
 import torch
 from transformers import Trainer, TrainerCallback
 
-import batches
 from accept_card import peak_operations
 from accept_inputs import SHAPES, Place, long_questions, make_model, make_tokenizer, make_trainer, make_usual
 from acceptance import Finding
 from bench_ceilings import linear_layers
-from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, Encoder, assemble, embed, plan_qa
-from helpers import BF16, FLOAT32
-from windows import QaWindows, pair_template
+from datamap.embeddings.encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, Encoder, assemble, embed, plan_qa
+from datamap.features import batches
+from datamap.features.windows import QaWindows, pair_template
+from datamap.options.precision import BF16, FLOAT32
 
 WARM, TIMED, ROUNDS = 6, 30, 2
 MOST_ROWS = 1024  # run.py's default on a GPU, where tokens bound a batch first

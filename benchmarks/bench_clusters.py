@@ -121,9 +121,9 @@ def write_inputs(folder: Path, rows) -> None:
     import numpy as np
     import pandas as pd
 
-    import embeddings
-    import outputs
-    from manifests import rows_fields
+    from datamap.embeddings import vectors
+    from datamap.files import manifests, outputs
+    from datamap.files.manifests import rows_fields
 
     texts = [f"Which drug of list {row % 997} was given to patient {row}?" for row in range(len(rows))]
     answers = [{"text": ["aspirin"], "answer_start": [len("The drug was ")]}] * len(rows)
@@ -131,21 +131,21 @@ def write_inputs(folder: Path, rows) -> None:
     frame = frame.assign(question=texts, answers=answers)
     data = folder / "rows.jsonl"
     frame.to_json(data, orient="records", lines=True)
-    np.save(folder / embeddings.VECTORS, rows.astype(np.float32))
+    np.save(folder / vectors.VECTORS, rows.astype(np.float32))
     index = {"id": frame["id"], "row": range(len(rows)), "span_source": "answer"}
-    outputs.write_csv(folder / embeddings.INDEX, pd.DataFrame(index))
-    outputs.write_json(folder / embeddings.METADATA, {"task": "qa"})
+    outputs.write_csv(folder / vectors.INDEX, pd.DataFrame(index))
+    outputs.write_json(folder / vectors.METADATA, {"task": "qa"})
     described = {"dataset": str(data), "split": "train", "held_out": None, "n_rows": len(frame)}
-    described["ids_sha256"] = outputs.ids_hash(frame["id"].tolist())
+    described["ids_sha256"] = manifests.ids_hash(frame["id"].tolist())
     fields = {"script": "extract_embeddings.py", "task": "qa", "seed": 0, "data": {"rows": described}}
-    outputs.write_manifest(folder, fields | rows_fields(frame))
+    manifests.write_manifest(folder, fields | rows_fields(frame))
 
 
 def labels_of(algorithm: str, rows):
     """Cluster rows; "umap" places them in two dimensions instead and gives no labels."""
     if algorithm == "umap":
-        from clusters import flat_coordinates
-        from spanning_trees import nearest_neighbours
+        from datamap.clusters.pipeline import flat_coordinates
+        from datamap.clusters.spanning_trees import nearest_neighbours
 
         flat_coordinates(rows, rows[:0], "umap", 0, nearest_neighbours(rows, 1))
         return None
@@ -154,7 +154,7 @@ def labels_of(algorithm: str, rows):
 
         # It counts the row itself among the neighbours.
         return HDBSCAN(min_cluster_size=15, min_samples=16, n_jobs=-1, copy=True).fit_predict(rows)
-    from spanning_trees import cut_tree, spanning_tree
+    from datamap.clusters.spanning_trees import cut_tree, spanning_tree
 
     return cut_tree(spanning_tree(rows, 15, algorithm, seed=0), min_cluster_size=15).labels
 

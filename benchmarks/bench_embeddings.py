@@ -12,10 +12,11 @@ from transformers import AutoModel
 
 import helpers
 import timing
-from encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, assemble, embed, plan_qa
+from datamap.embeddings.encoder import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, assemble, embed, plan_qa
+from datamap.features.windows import QaWindows
+from datamap.options.precision import BF16, FLOAT32
 from extract_embeddings import make_encoder
 from inputs import DOC_STRIDE, MAX_LENGTH, SEED, demo_config, demo_tokenizer, questions
-from windows import QaWindows
 
 N_ROWS = {"cpu": 256, "cuda": 6000}
 BATCH_ROWS = 16
@@ -25,7 +26,7 @@ def measure(options: argparse.Namespace) -> list[timing.Row]:
     """From texts to vectors; loading the model is not timed."""
     known = options.dataset, options.device
     variants = {"usual recipe, float32": (usual, known)}
-    variants |= {f"encoder.embed, {name}": (own, (*known, name)) for name in (helpers.FLOAT32, helpers.BF16)}
+    variants |= {f"encoder.embed, {name}": (own, (*known, name)) for name in (FLOAT32, BF16)}
     n_rows = len(rows_in_one_window(*known))
     return timing.take_turns_apart("embeddings", variants, amount=n_rows, unit="rows", compared=difference)
 

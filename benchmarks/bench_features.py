@@ -9,8 +9,8 @@ from torch.utils.data import DataLoader
 from transformers import default_data_collator
 
 import timing
+from datamap.features.windows import PadCollator, QaWindows
 from inputs import DOC_STRIDE, MAX_LENGTH, demo_tokenizer, questions
-from windows import PadCollator, QaWindows
 
 BATCH_ROWS = 8
 

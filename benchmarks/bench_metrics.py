@@ -7,17 +7,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-import outputs
-import plots
-import recordings
 import timing
-from dynamics import (
+from datamap.dynamics import plots, recordings
+from datamap.dynamics.measures import (
     AMBIGUOUS_FRACTION,
     CONFIDENCE_THRESHOLD,
     LEAST_AMBIGUOUS_VARIABILITY,
     assign_regions,
     over_epochs,
 )
+from datamap.files import pictures
 from inputs import SEED
 
 N_EXAMPLES, N_EPOCHS = 130_000, 5
@@ -124,7 +123,7 @@ def agreement(usual: pd.DataFrame, own: pd.DataFrame) -> str:
 def draw(metrics: pd.DataFrame, folder: Path) -> None:
     """The data map as a PNG file."""
     figure = plots.data_map(metrics, title="random dynamics", n_epochs=N_EPOCHS, seed=SEED)
-    outputs.write_figure(folder / recordings.MAP, figure)
+    pictures.write_figure(folder / recordings.MAP, figure)
 
 
 def write(metrics: pd.DataFrame, epochs: dict[str, np.ndarray], folder: Path) -> None:

@@ -42,7 +42,7 @@ def measured_rows(sizes) -> list[timing.Row]:
 
 def built(n_rows: int, path: Path) -> timing.Row:
     """Build a report of so many points, and leave it at a path."""
-    import report
+    from datamap.report import page
     from report_inputs import SEED, analysed, questions
 
     texts = questions(n_rows)
@@ -54,9 +54,9 @@ def built(n_rows: int, path: Path) -> timing.Row:
         "max_points": n_rows,
         "seed": SEED,
     }
-    variants = {"build_report": lambda: report.build_report(frame, texts, **settings)}
+    variants = {"build_report": lambda: page.build_report(frame, texts, **settings)}
     (row,) = timing.take_turns(f"report, {n_rows:,} points", variants, amount=n_rows, unit="points")
-    path.write_text(report.build_report(frame, texts, **settings), encoding="utf-8", newline="")
+    path.write_text(page.build_report(frame, texts, **settings), encoding="utf-8", newline="")
     note = f"{path.stat().st_size / 1e6:.1f} MB, {texts['context'].nunique():,} contexts"
     return timing.Row(row.item, row.variant, row.seconds, row.amount, row.unit, note)
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 import timing
+from datamap.evaluation.spans import SpanCollector, search_spans
+from datamap.features.windows import QaWindows
 from inputs import DOC_STRIDE, MAX_LENGTH, SEED, demo_tokenizer, questions
-from spans import SpanCollector, search_spans
-from windows import QaWindows
 
 N_ROWS = 3000
 # Rows of a batch of evaluation: TrainingArguments' default, and a larger --per_device_eval_batch_size.

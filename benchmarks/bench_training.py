@@ -81,11 +81,10 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
     import torch
     from transformers import TrainingArguments
 
-    import devices
-    import memory
+    from datamap.features.windows import PadCollator, QaWindows
+    from datamap.training import devices, memory
+    from datamap.training.trainer import QaTrainer
     from inputs import questions
-    from training import QaTrainer
-    from windows import PadCollator, QaWindows
 
     place, ours = torch.device(device), way.startswith("ours")
     if ours or (way == "tuned by hand" and device == "cpu"):
@@ -142,7 +141,7 @@ def watch(trainer) -> dict:
     """Seconds, rows and tokens of the steps after the first one, filled in by every call of `train`."""
     from transformers import TrainerCallback
 
-    import memory
+    from datamap.training import memory
 
     found = {"seconds": 0.0, "rows": 0, "tokens": 0, "gigabytes": 0.0}
     step = trainer.training_step

@@ -23,10 +23,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import helpers  # noqa: E402
-import outputs  # noqa: E402
 import timing  # noqa: E402
 from acceptance import ALONE, GROUPS, Finding, checks_of, run_lane, serve  # noqa: E402
-from errors import DataError  # noqa: E402
+from datamap.errors import DataError  # noqa: E402
+from datamap.files import outputs  # noqa: E402
+from datamap.options import parsing  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 # Cores for each process beside others, and such processes at most.
@@ -35,7 +36,7 @@ CORES_A_LANE, MOST_LANES = 2, 8
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the script's options."""
-    parser = helpers.SentenceParser(prog="gpu_acceptance.py", description=__doc__.splitlines()[0])
+    parser = parsing.SentenceParser(prog="gpu_acceptance.py", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--runs_dir", metavar="DIR", type=Path, required=True, help="where the trainings of the checks are written")
     text = f"groups of checks, of {', '.join(GROUPS)} (default: all)"

@@ -1,8 +1,8 @@
 """The questions and the model that items are measured on."""
 
 import helpers
-from examples import load_examples, sample_rows
-from sources import open_source
+from datamap.data.examples import load_examples, sample_rows
+from datamap.data.sources import open_source
 
 SEED = 42
 MAX_LENGTH, DOC_STRIDE = 384, 128

@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import helpers  # noqa: E402
-import outputs  # noqa: E402
-from errors import DataError  # noqa: E402
+from datamap.errors import DataError  # noqa: E402
+from datamap.files import manifests, outputs  # noqa: E402
+from datamap.options import parsing  # noqa: E402
 
 PRECISIONS, SEEDS = ("float32", "bf16"), (42, 43, 44)
 FIGURES = {"eval_exact_match": "exact match", "eval_f1": "F1"}
@@ -33,13 +34,13 @@ SETTINGS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the measurement's options."""
-    parser = helpers.SentenceParser(prog="quality.py", description=__doc__.splitlines()[0])
+    parser = parsing.SentenceParser(prog="quality.py", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--model", metavar="NAME", default="demo", help="as for run.py (default: demo)")
     add("--dataset", metavar="NAME", required=True, help="to train on, as for run.py")
     add("--eval_dataset", metavar="NAME", required=True, help="to evaluate on, as for run.py")
     add("--runs_dir", metavar="DIR", type=Path, required=True, help="where the runs are, or are to be")
-    add("--seeds", metavar="N", type=helpers.whole, nargs="+", default=SEEDS, help="(default: 42 43 44)")
+    add("--seeds", metavar="N", type=parsing.whole, nargs="+", default=SEEDS, help="(default: 42 43 44)")
     return parser
 
 
@@ -50,13 +51,13 @@ def finish(options: argparse.Namespace, precision: str, seed: int) -> dict[str, 
         DataError: the run there has other settings, or the training failed.
     """
     directory = options.runs_dir / f"{precision}_{seed}"
-    if not outputs.has_manifest(directory):
+    if not manifests.has_manifest(directory):
         words = [f"--{name}={value}" for name, value in (SETTINGS | {"precision": precision, "seed": seed}).items()]
         words += [f"--{name}={getattr(options, name)}" for name in ("model", "dataset", "eval_dataset")]
         words += ["--do_train", "--do_eval", "--save_strategy=no", f"--output_dir={directory}"]
         if subprocess.run([sys.executable, str(ROOT / "run.py"), *words], stdout=sys.stderr, check=False).returncode:
             raise DataError(f"the run in {directory} failed; its own words are above.")
-    manifest = outputs.read_manifest(directory)
+    manifest = manifests.read_manifest(directory)
     held = manifest["training_arguments"] | manifest["arguments"] | {"precision": manifest["settings"]["precision"]}
     for name, value in (SETTINGS | {"precision": precision, "seed": seed}).items():
         if held[name] != value:

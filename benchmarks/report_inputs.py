@@ -6,10 +6,10 @@ The texts are the demo's; metrics, clusters and predictions are drawn with a see
 import numpy as np
 import pandas as pd
 
-from dynamics import assign_regions, over_epochs
-from examples import Examples
-from joined import text_columns
-from patterns import interesting_patterns
+from datamap.data.examples import Examples
+from datamap.dynamics.measures import assign_regions, over_epochs
+from datamap.joint.join import text_columns
+from datamap.joint.patterns import interesting_patterns
 
 SEED, N_EPOCHS, N_UNTRACKED = 42, 5, 4
 WORDS = (
@@ -22,8 +22,8 @@ SHAPES = np.array([[9.0, 1.2], [1.1, 1.1], [1.0, 9.0]])
 
 def questions(n_rows: int) -> pd.DataFrame:
     """A canonical frame of demo questions; beyond the demo's own rows its notes come again under other numbers."""
-    from examples import load_examples
-    from sources import open_source
+    from datamap.data.examples import load_examples
+    from datamap.data.sources import open_source
 
     frame = load_examples(open_source("demo:noisy", "qa"), "train", "qa").frame
     copies = []

@@ -18,9 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import helpers  # noqa: E402
-import outputs  # noqa: E402
 import timing  # noqa: E402
-from errors import UsageError  # noqa: E402
+from datamap.errors import UsageError  # noqa: E402
+from datamap.files import outputs  # noqa: E402
+from datamap.options import parsing  # noqa: E402
 from inputs import questions  # noqa: E402
 
 # Each is measured by the function `measure(options) -> list[timing.Row]` of a module beside this one.
@@ -40,7 +41,7 @@ ITEMS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the benchmark's options."""
-    parser = helpers.SentenceParser(prog="run_benchmarks.py", description=__doc__.splitlines()[0])
+    parser = parsing.SentenceParser(prog="run_benchmarks.py", description=__doc__.splitlines()[0])
     add = parser.add_argument
     add("--only", nargs="+", choices=ITEMS, metavar="NAME", help=f"items to measure, of {', '.join(ITEMS)} (all)")
     add("--device", choices=("cpu", "cuda"), default="cpu", help="where models run (default: cpu)")

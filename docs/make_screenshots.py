@@ -38,13 +38,13 @@ PICTURES = {
 
 def made_up_report(folder: Path) -> Path:
     """A report of the demo's questions in a folder."""
-    import report
+    from datamap.report import page
     from report_inputs import SEED, analysed, questions
 
     texts = questions(N_ROWS)
     frame, probs, found = analysed(texts)
     settings = {"gold_probs": probs, "patterns": found, "max_points": N_ROWS, "seed": SEED}
-    html = report.build_report(frame, texts, title="demo:noisy, train (made-up metrics)", **settings)
+    html = page.build_report(frame, texts, title="demo:noisy, train (made-up metrics)", **settings)
     path = folder / "report.html"
     path.write_text(html, encoding="utf-8", newline="")
     return path

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import outputs
-import recordings
+from datamap.dynamics import recordings
+from datamap.files import manifests, outputs, pictures
 
 TABLES = ("cartography_regions.csv", "question_type_analysis.csv", "category_samples.json")
 FIGURES = ("cartography_map.png", 
@@ -46,8 +46,8 @@ def analyze(capsys):
 
 
 def load(name, task):
-    from examples import load_examples
-    from sources import open_source
+    from datamap.data.examples import load_examples
+    from datamap.data.sources import open_source
 
     return load_examples(open_source(name, task), "train", task)
 
@@ -55,7 +55,7 @@ def load(name, task):
 @pytest.fixture
 def blank_pictures(monkeypatch):
     """Figures are built but not painted, which takes most of a run's time."""
-    monkeypatch.setattr(outputs, "write_figure", lambda path, figure: path.write_bytes(b""))
+    monkeypatch.setattr(pictures, "write_figure", lambda path, figure: path.write_bytes(b""))
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +90,10 @@ def record(directory, ids, epochs, *, dataset="demo", task="qa"):
     for number, epoch in enumerate(epochs, start=1):
         path = recordings.epoch_path(directory, number)
         recordings.write_epoch(path, number, ids, epoch, counts)
-        hashes[number] = outputs.file_hash(path)
-    train = {"dataset": dataset, "split": "train", "n_rows": len(ids), "ids_sha256": outputs.ids_hash(ids)}
+        hashes[number] = manifests.file_hash(path)
+    train = {"dataset": dataset, "split": "train", "n_rows": len(ids), "ids_sha256": manifests.ids_hash(ids)}
     fields = {"script": "run.py", "task": task, "seed": 42, "data": {"train": train}, "epoch_files": hashes}
-    outputs.write_manifest(directory, fields)
+    manifests.write_manifest(directory, fields)
     return directory
 
 
@@ -173,10 +173,10 @@ def test_the_files_of_the_contract_and_the_manifest_last(analyzed, recorded):
     assert written["manifest.json"] == max(written.values())
     for name in FIGURES:
         assert (analyzed / name).read_bytes().startswith(b"\x89PNG")
-    manifest, source = outputs.read_manifest(analyzed), recorded / "manifest.json"
+    manifest, source = manifests.read_manifest(analyzed), recorded / "manifest.json"
     assert manifest["script"] == "analyze_cartography.py"
-    assert manifest["made_from"] == {str(source): outputs.file_hash(source)}
-    assert manifest["data"] == outputs.read_manifest(recorded)["data"]
+    assert manifest["made_from"] == {str(source): manifests.file_hash(source)}
+    assert manifest["data"] == manifests.read_manifest(recorded)["data"]
     assert (manifest["task"], manifest["seed"], manifest["n_rows"]) == ("qa", 42, 720)
     assert manifest["arguments"]["n_examples"] == 10
 
@@ -221,7 +221,7 @@ def test_the_summary_on_stdout_equals_an_independent_computation(analyze, record
 
 
 def test_question_types_are_those_of_the_data_with_their_means(analyzed, recorded):
-    from questions import question_type
+    from datamap.data.questions import question_type
 
     table, frame = read_table(analyzed), load("demo", "qa").frame.set_index("id")
     types = [question_type(frame.loc[identifier, "question"]) for identifier in table["id"]]
@@ -271,7 +271,7 @@ def test_burn_in_leaves_out_the_first_epochs_everywhere(small, analyze, tmp_path
         np.testing.assert_allclose(wanted, found[name].astype(float), rtol=1e-9, atol=1e-12)
     assert table.loc[found.index, "region"].tolist() == regions_independently(found).tolist()
     assert len(read_samples(tmp_path)["easy"]["extreme"][0]["gold_probs"]) == 3
-    assert outputs.read_manifest(tmp_path)["n_rows"] == 89
+    assert manifests.read_manifest(tmp_path)["n_rows"] == 89
     assert warning in analyze("--cartography_dir", small, "--output_dir", tmp_path, "--burn_in", 2)[2]
 
 
@@ -362,7 +362,7 @@ def test_the_layout_of_allenai_cartography_needs_no_data_set(analyze, tmp_path):
     assert table["id"].tolist() == [str(number) for number in range(50)]
     assert not {"question_type", "gold_label", "span_f1"} & set(table.columns)
     assert "question" not in read_samples(tmp_path / "out")["ambiguous"]["extreme"][0]
-    assert outputs.read_manifest(tmp_path / "out")["made_from"] == {}
+    assert manifests.read_manifest(tmp_path / "out")["made_from"] == {}
     assert out.splitlines()[-2].split()[:2] == ["all", "50"]
 
 
@@ -410,7 +410,7 @@ def test_bad_directories_are_refused_and_nothing_is_written(small, analyze, tmp_
         shutil.copytree(small, directory)
     (unfinished / "manifest.json").unlink()
     (changed / "training_dynamics_epoch_3.json").write_text("[]")
-    outputs.write_manifest(run, {"script": "run.py", "task": "qa"})
+    manifests.write_manifest(run, {"script": "run.py", "task": "qa"})
     reasons = {
         "missing": "there is no such directory",
         "file": "no such directory",
@@ -450,7 +450,7 @@ def test_a_data_set_file_that_is_gone_is_named(analyze, tmp_path, monkeypatch, d
 def test_an_output_directory_of_something_else_is_refused(small, analyze, tmp_path):
     copy, other, file = (tmp_path / name for name in ("copy", "other", "file"))
     shutil.copytree(small, copy)
-    outputs.write_manifest(other, {"script": "run.py"})
+    manifests.write_manifest(other, {"script": "run.py"})
     file.write_text("mine")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     argv = ("--cartography_dir", copy, "--output_dir")

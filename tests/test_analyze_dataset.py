@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import cluster_files
-import outputs
-import recordings
-from dynamics import assign_regions, over_epochs
-from examples import load_examples
-from manifests import rows_fields
-from sources import open_source
+from datamap.clusters import files
+from datamap.data.examples import load_examples
+from datamap.data.sources import open_source
+from datamap.dynamics import recordings
+from datamap.dynamics.measures import assign_regions, over_epochs
+from datamap.files import manifests, outputs, pictures
+from datamap.files.manifests import rows_fields
 
 METRICS = [
     "confidence", "variability", "correctness", "start_confidence", "end_confidence", "span_f1", "forgetting_events",
@@ -53,7 +53,7 @@ def analyze(capsys):
 @pytest.fixture
 def blank_pictures(monkeypatch):
     """Figures are built but not painted, which takes most of a run's time."""
-    monkeypatch.setattr(outputs, "write_figure", lambda path, figure: path.write_bytes(b""))
+    monkeypatch.setattr(pictures, "write_figure", lambda path, figure: path.write_bytes(b""))
 
 
 def qa_rows(n_rows):
@@ -104,7 +104,7 @@ def record(directory, ids, is_hard, rows, task="qa", n_epochs=4):
     for number, epoch in enumerate(epochs, start=1):
         path = recordings.epoch_path(directory, number)
         recordings.write_epoch(path, number, ids, epoch, counts)
-        hashes[number] = outputs.file_hash(path)
+        hashes[number] = manifests.file_hash(path)
     stacked = {name: np.stack([epoch[name] for epoch in epochs])[:, N_UNTRACKED:] for name in epochs[0]}
     metrics = over_epochs(stacked).assign(n_windows=1, n_gold_windows=1)
     metrics.insert(0, "id", ids[N_UNTRACKED:])
@@ -114,7 +114,7 @@ def record(directory, ids, is_hard, rows, task="qa", n_epochs=4):
     )
     outputs.write_csv(directory / recordings.UNTRACKED, untracked)
     fields = {"script": "run.py", "task": task, "seed": 42, "data": {"train": rows}, "epoch_files": hashes}
-    outputs.write_manifest(directory, fields | rows_fields(canonical(rows["dataset"], task, metrics["id"])))
+    manifests.write_manifest(directory, fields | rows_fields(canonical(rows["dataset"], task, metrics["id"])))
     return directory
 
 
@@ -128,19 +128,17 @@ def save_clusters(directory, ids, clusters, rows, task="qa", words=WORDS):
     sizes = table.loc[table["cluster"] >= 0, "cluster"].value_counts().sort_index()
     statistics = pd.DataFrame({"cluster": sizes.index, "size": sizes.to_numpy(), "share": sizes.to_numpy() / len(ids)})
     statistics = statistics.assign(persistence=0.5, mean_probability=0.5, n_approximate=0)
-    cluster_files.write_clusters(
-        directory, table.iloc[::-1], statistics.assign(words=[words[c] for c in sizes.index]), {}
-    )
+    files.write_clusters(directory, table.iloc[::-1], statistics.assign(words=[words[c] for c in sizes.index]), {})
     manifest = {"script": "cluster_analysis.py", "task": task, "seed": 42, "data": {"rows": rows}, "arguments": {}}
-    fields = rows_fields(canonical(rows["dataset"], task, ids)) | {"ids_sha256": outputs.ids_hash(ids)}
-    outputs.write_manifest(directory, manifest | {"n_rows": len(ids)} | fields)
+    fields = rows_fields(canonical(rows["dataset"], task, ids)) | {"ids_sha256": manifests.ids_hash(ids)}
+    manifests.write_manifest(directory, manifest | {"n_rows": len(ids)} | fields)
     return directory
 
 
 def described(path, ids):
     return {
         "dataset": str(path), "split": "train", "held_out": None, "n_rows": len(ids),
-        "ids_sha256": outputs.ids_hash(ids),
+        "ids_sha256": manifests.ids_hash(ids),
     }  # fmt: skip
 
 
@@ -263,7 +261,7 @@ def test_both_sides_give_every_file_of_the_contract(analyze, base):
         assert {"kind", "sentence", "example_ids"} < finding.keys()
         assert 1 <= len(finding["example_ids"]) <= 3
         assert set(finding["example_ids"]) <= set(unified["id"])
-    manifest = outputs.read_manifest(directory)
+    manifest = manifests.read_manifest(directory)
     assert (manifest["script"], manifest["task"], manifest["n_rows"]) == ("analyze_dataset.py", "qa", 120)
     assert manifest["data"]["rows"] == described(base / "data.jsonl", unified["id"]) | {"columns": {}}
     assert set(manifest["made_from"]) == {str(base / name / "manifest.json") for name in ("recording", "clusters")}
@@ -344,7 +342,7 @@ def test_without_directories_the_defaults_are_taken_where_they_are(analyze, base
     (base / "clusters").rename("cluster_output")
     code, out, err = analyze()
     assert (code, "117 with metrics" in out, "clusters" in out.splitlines()[0]) == (0, True, True), err
-    assert outputs.read_manifest("integrated_analysis")["arguments"]["cluster_dir"] == "./cluster_output"
+    assert manifests.read_manifest("integrated_analysis")["arguments"]["cluster_dir"] == "./cluster_output"
     code, out, _ = analyze("--cluster_dir", "cluster_output")  # what is named is all that is taken
     assert (code, "metrics" in out.splitlines()[0]) == (0, False)
 
@@ -364,10 +362,10 @@ def test_predictions_are_joined_by_id(analyze, base, blank_pictures):
 def test_the_manifest_names_the_evaluation_that_was_joined(analyze, base, blank_pictures):
     path = predictions_of(base)
     closing = path.parent / "eval_manifest.json"
-    outputs.write_manifest(path.parent, {"data": {"eval": {}}}, name=closing.name)
+    manifests.write_manifest(path.parent, {"data": {"eval": {}}}, name=closing.name)
     code, _, err = analyze(*sides(base), "--predictions", path)
     assert (code, "may be unfinished" in err) == (0, False)
-    assert outputs.read_manifest(base / "out")["made_from"][str(closing)] == outputs.file_hash(closing)
+    assert manifests.read_manifest(base / "out")["made_from"][str(closing)] == manifests.file_hash(closing)
 
 
 def test_nli(analyze, tmp_path, blank_pictures):
@@ -406,7 +404,7 @@ def test_different_rows_are_refused_and_may_be_left_out(analyze, base, blank_pic
 
 
 def test_manifests_that_speak_of_different_data_are_refused(analyze, base):
-    manifest = outputs.read_manifest(base / "clusters")
+    manifest = manifests.read_manifest(base / "clusters")
     manifest["data"]["rows"] |= {"ids_sha256": "0" * 64, "dataset": "other.json"}
     outputs.write_json(base / "clusters" / "manifest.json", manifest)
     assert_refused(analyze(*sides(base)), 1, "other.json", "different data", "--allow_partial")
@@ -472,7 +470,7 @@ def test_directories_that_are_no_finished_runs_are_refused(analyze, base):
 
 
 def test_sides_of_different_tasks_are_refused(analyze, base):
-    manifest = outputs.read_manifest(base / "clusters") | {"task": "nli"}
+    manifest = manifests.read_manifest(base / "clusters") | {"task": "nli"}
     outputs.write_json(base / "clusters" / "manifest.json", manifest)
     assert_refused(analyze(*sides(base)), 1, "the recording of task qa and the clusters of task nli")
 
@@ -503,7 +501,7 @@ def test_misuse(analyze, base):
     assert_refused(analyze(*sides(base)[:4], "--output_dir", base / "clusters"), 2, "--cluster_dir as well")
     assert_refused(analyze(*recording, "--cluster"), 2, "--cluster")
     predictions_of(base)
-    outputs.write_manifest(base / "eval", {"script": "run.py"})
+    manifests.write_manifest(base / "eval", {"script": "run.py"})
     assert_refused(analyze(*recording, "--output_dir", base / "eval"), 2, "another script")
 
 
@@ -590,10 +588,10 @@ def test_report_none_leaves_it_out_and_removes_an_earlier_one(analyze, base, bla
 
 
 def test_a_report_that_breaks_off_leaves_nothing_half_written(analyze, base, blank_pictures, monkeypatch):
-    import report
+    from datamap.report import page
 
     assert analyze(*sides(base))[0] == 0
-    monkeypatch.setattr(report, "build_report", lambda *args, **settings: "x" * 100_000 + "\ud800")
+    monkeypatch.setattr(page, "build_report", lambda *args, **settings: "x" * 100_000 + "\ud800")
     with pytest.raises(UnicodeEncodeError):
         analyze(*sides(base))
     names = {path.name for path in (base / "out").iterdir()}
@@ -602,10 +600,10 @@ def test_a_report_that_breaks_off_leaves_nothing_half_written(analyze, base, bla
 
 def test_the_manifest_is_written_after_the_report(analyze, base, blank_pictures, monkeypatch):
     order = []
-    for name in ("write_text", "write_manifest"):
-        real = getattr(outputs, name)
+    for owner, name in ((outputs, "write_text"), (manifests, "write_manifest")):
+        real = getattr(owner, name)
         recorded = lambda *args, name=name, real=real: (order.append(name), real(*args))  # noqa: E731
-        monkeypatch.setattr(outputs, name, recorded)
+        monkeypatch.setattr(owner, name, recorded)
     assert analyze(*sides(base))[0] == 0
     assert order == ["write_text", "write_manifest"]
 

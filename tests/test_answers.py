@@ -5,8 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-import answers
-import records
+from datamap.data import answers, records
 
 
 def raw_frame(*rows):

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batches import LengthBatches, micro_batches, pack
-from windows import PadCollator
+from datamap.features.batches import LengthBatches, micro_batches, pack
+from datamap.features.windows import PadCollator
 
 LENGTHS = st.lists(st.integers(1, 40), min_size=1, max_size=30)
 

@@ -10,10 +10,10 @@ from conftest import qa_frame
 from test_training import make_trainer, padded_to, weights
 from transformers import TrainerCallback
 
-import recordings
 from cartography_callback import NEVER, CartographyCallback, nli_measures, qa_measures
-from errors import DataError
-from windows import NliPairs, PadCollator, QaWindows
+from datamap.dynamics import recordings
+from datamap.errors import DataError
+from datamap.features.windows import NliPairs, PadCollator, QaWindows
 
 MAX_LENGTH, STRIDE = 40, 12
 
@@ -40,9 +40,9 @@ def read(directory, number):
 
 
 def demo_rows(variant, n_rows):
-    import demo_data
+    from datamap.demo import data
 
-    return demo_data.make_demo(variant)["train"][:n_rows]
+    return data.make_demo(variant)["train"][:n_rows]
 
 
 def alone(model, encoding, window):
@@ -146,7 +146,7 @@ def test_numbers_equal_an_example_by_example_computation(still_model, tokenizer,
 def test_nli_numbers_equal_a_pair_by_pair_computation(still_model, tokenizer, tmp_path):
     from transformers import AutoModelForSequenceClassification, TrainingArguments, set_seed
 
-    from training import NliTrainer
+    from datamap.training.trainer import NliTrainer
 
     rows = demo_rows("nli", 21)
     frame = pd.DataFrame(rows).assign(id=[f"pair {number}" for number in range(21)])

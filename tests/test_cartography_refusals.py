@@ -5,8 +5,8 @@ import json
 import pytest
 
 import helpers
-import outputs
-import recordings
+from datamap.dynamics import recordings
+from datamap.files import manifests
 
 SMALL = ("--do_train", "--enable_cartography", "--dataset", "demo", "--max_train_samples", 12, "--max_length", 48,
          "--doc_stride", 12, "--no_cuda", "--num_train_epochs", 2, "--save_strategy", "steps", "--save_steps", 1,
@@ -21,7 +21,7 @@ def unfinished(tmp_path_factory, tiny_model):
     place = tmp_path_factory.mktemp("unfinished")
     argv = [*SMALL, "--model", tiny_model, "--output_dir", place / "out", "--cartography_output_dir", place / "map"]
     assert helpers.run_script(run.main, [str(word) for word in argv]) == 0
-    run_id = outputs.read_manifest(place / "map")["run_id"]
+    run_id = manifests.read_manifest(place / "map")["run_id"]
     assert not (place / "map" / recordings.IN_PROGRESS).exists()
     recordings.begin_recording(place / "map", run_id)
     for name in ("out", "map"):

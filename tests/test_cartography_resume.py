@@ -5,9 +5,9 @@ import torch
 from test_cartography import recorded
 from test_training import make_trainer
 
-import recordings
 from cartography_callback import CartographyCallback
-from errors import DataError
+from datamap.dynamics import recordings
+from datamap.errors import DataError
 
 RESUMED = {"num_train_epochs": 3, "per_device_train_batch_size": 6, "save_strategy": "steps", "save_steps": 3}
 

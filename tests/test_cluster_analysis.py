@@ -8,17 +8,17 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-import cluster_files
-import embeddings
-import outputs
+from datamap.clusters import files
+from datamap.embeddings.vectors import INDEX, METADATA, VECTORS
+from datamap.files import manifests, outputs, pictures
 
 STATISTICS = ["cluster", "size", "share", "persistence", "mean_probability", "n_approximate", "words"]
 ASSIGNMENTS = ["id", "cluster", "cluster_probability", "dim1", "dim2", "assigned"]
 
 
 def load(name, task):
-    from examples import load_examples
-    from sources import open_source
+    from datamap.data.examples import load_examples
+    from datamap.data.sources import open_source
 
     return load_examples(open_source(name, task), "train", task)
 
@@ -30,18 +30,18 @@ def demo():
 
 def write_embeddings(directory, frame, vectors, *, dataset="demo", task="qa"):
     """A finished directory as extract_embeddings.py leaves it, with the given vectors for the rows of a frame."""
-    from manifests import rows_fields
+    from datamap.files.manifests import rows_fields
 
     ids = frame["id"].tolist()
     directory.mkdir(parents=True, exist_ok=True)
-    np.save(directory / embeddings.VECTORS, np.asarray(vectors, dtype=np.float32))
+    np.save(directory / VECTORS, np.asarray(vectors, dtype=np.float32))
     index = pd.DataFrame({"id": ids, "row": range(len(ids)), "span_source": "answer"})
-    outputs.write_csv(directory / embeddings.INDEX, index)
-    outputs.write_json(directory / embeddings.METADATA, {"task": task})
+    outputs.write_csv(directory / INDEX, index)
+    outputs.write_json(directory / METADATA, {"task": task})
     rows = {"dataset": dataset, "split": "train", "held_out": None, "n_rows": len(ids)}
-    rows["ids_sha256"] = outputs.ids_hash(ids)
+    rows["ids_sha256"] = manifests.ids_hash(ids)
     fields = {"script": "extract_embeddings.py", "task": task, "seed": 42, "data": {"rows": rows}}
-    outputs.write_manifest(directory, fields | rows_fields(frame))
+    manifests.write_manifest(directory, fields | rows_fields(frame))
     return directory
 
 
@@ -85,11 +85,11 @@ def analyze(capsys):
 @pytest.fixture
 def blank_pictures(monkeypatch):
     """Figures are built but not painted, which takes most of a run's time."""
-    monkeypatch.setattr(outputs, "write_figure", lambda path, figure: path.write_bytes(b""))
+    monkeypatch.setattr(pictures, "write_figure", lambda path, figure: path.write_bytes(b""))
 
 
 def by_id(directory):
-    return cluster_files.read_clusters(directory).assignments.set_index("id").sort_index()
+    return files.read_clusters(directory).assignments.set_index("id").sort_index()
 
 
 def assert_refused(answer, code, *parts):
@@ -109,8 +109,8 @@ def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, 
     code, out, err = analyze("--embedding_dir", directory, "--output_dir", tmp_path / "clusters", "--stability", 2)
     assert code == 0, err
     assert not [warning for warning in recwarn if "precomputed_knn" in str(warning.message)]
-    assert {path.name for path in (tmp_path / "clusters").iterdir()} == {*cluster_files.FILES, "manifest.json"}
-    found = cluster_files.read_clusters(tmp_path / "clusters")
+    assert {path.name for path in (tmp_path / "clusters").iterdir()} == {*files.FILES, "manifest.json"}
+    found = files.read_clusters(tmp_path / "clusters")
     assert list(found.assignments.columns) == ASSIGNMENTS
     assert list(found.statistics.columns) == STATISTICS
     assert found.assignments["id"].tolist() == labels.index.tolist()
@@ -128,8 +128,8 @@ def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, 
     assert found.metadata["noise_share"] == (found.assignments["cluster"] == -1).mean()
     assert len(found.metadata["stability_values"]) == 2
     assert found.manifest["data"]["rows"]["n_rows"] == 720
-    assert found.manifest["ids_sha256"] == outputs.ids_hash(labels.index)
-    for name in (cluster_files.MAP, cluster_files.PERSISTENCE, cluster_files.PROBABILITIES):
+    assert found.manifest["ids_sha256"] == manifests.ids_hash(labels.index)
+    for name in (files.MAP, files.PERSISTENCE, files.PROBABILITIES):
         assert (tmp_path / "clusters" / name).read_bytes().startswith(b"\x89PNG")
     assert out.startswith("6 clusters of 720 rows, ")
     assert len(out.splitlines()) < 40
@@ -140,7 +140,7 @@ def test_every_file_of_the_contract_is_there_with_its_columns(analyze, planted, 
 def test_samples_hold_members_with_their_texts(analyze, planted, tmp_path, demo, blank_pictures):
     assert analyze("--embedding_dir", planted[0], "--output_dir", tmp_path)[0] == 0
     assignments = by_id(tmp_path)
-    samples = json.loads((tmp_path / cluster_files.SAMPLES).read_text(encoding="utf-8"))
+    samples = json.loads((tmp_path / files.SAMPLES).read_text(encoding="utf-8"))
     assert [part["cluster"] for part in samples["clusters"]] == list(range(6))
     for part in samples["clusters"]:
         shown = [part[kind] for kind in ("central", "uncertain", "random")]
@@ -162,7 +162,7 @@ def test_samples_hold_members_with_their_texts(analyze, planted, tmp_path, demo,
 )
 def test_repeated_runs_and_shuffled_rows_change_nothing(analyze, planted, tmp_path, demo, blank_pictures, extra):
     directory, labels = planted
-    vectors = np.load(directory / embeddings.VECTORS)
+    vectors = np.load(directory / VECTORS)
     order = np.random.default_rng(5).permutation(len(labels))
     shuffled = write_embeddings(tmp_path / "shuffled", demo.loc[labels.index[order]], vectors[order])
     for source, name in ((directory, "first"), (directory, "second"), (shuffled, "third")):
@@ -170,16 +170,16 @@ def test_repeated_runs_and_shuffled_rows_change_nothing(analyze, planted, tmp_pa
     first = by_id(tmp_path / "first")
     pd.testing.assert_frame_equal(first, by_id(tmp_path / "second"), check_exact=True)
     pd.testing.assert_frame_equal(first, by_id(tmp_path / "third"), check_exact=True)
-    for file in (cluster_files.STATISTICS, cluster_files.SAMPLES, cluster_files.METADATA):
+    for file in (files.STATISTICS, files.SAMPLES, files.METADATA):
         assert len({(tmp_path / name / file).read_text() for name in ("first", "second", "third")}) == 1, file
-    third = cluster_files.read_clusters(tmp_path / "third").assignments
+    third = files.read_clusters(tmp_path / "third").assignments
     assert third["id"].tolist() == labels.index[order].tolist()
 
 
 @pytest.mark.slow
 def test_umap_gives_the_same_map_whatever_the_order(analyze, planted, tmp_path, demo, blank_pictures):
     directory, labels = planted
-    vectors = np.load(directory / embeddings.VECTORS)
+    vectors = np.load(directory / VECTORS)
     order = np.random.default_rng(5).permutation(len(labels))
     shuffled = write_embeddings(tmp_path / "shuffled", demo.loc[labels.index[order]], vectors[order])
     extra = ("--visualization_method", "umap", "--reduction_method", "umap", "--max_samples", 650)
@@ -188,7 +188,7 @@ def test_umap_gives_the_same_map_whatever_the_order(analyze, planted, tmp_path, 
     first = by_id(tmp_path / "first")
     pd.testing.assert_frame_equal(first, by_id(tmp_path / "second"), check_exact=True)
     assert np.isfinite(first[["dim1", "dim2"]]).all(axis=None)
-    assert json.loads((tmp_path / "first" / cluster_files.METADATA).read_text())["variance_explained"] is None
+    assert json.loads((tmp_path / "first" / files.METADATA).read_text())["variance_explained"] is None
 
 
 def test_rows_beyond_max_samples_are_assigned_and_say_so(analyze, planted, tmp_path, blank_pictures):
@@ -196,7 +196,7 @@ def test_rows_beyond_max_samples_are_assigned_and_say_so(analyze, planted, tmp_p
     code, _, err = analyze("--embedding_dir", directory, "--output_dir", tmp_path, "--max_samples", 500)
     assert code == 0
     assert "500 of 720 rows, drawn with seed 42, are clustered" in err
-    found = cluster_files.read_clusters(tmp_path)
+    found = files.read_clusters(tmp_path)
     assert found.assignments["assigned"].value_counts().to_dict() == {"clustered": 500, "approximate": 220}
     rest = found.assignments["assigned"].to_numpy() == "approximate"
     assert adjusted_rand_score(labels[rest], found.assignments["cluster"][rest]) >= 0.95
@@ -217,9 +217,9 @@ class Scatterer:
 
 @pytest.mark.parametrize("method", ["pca", "none", "umap"])
 def test_equal_rows_are_one_row_clustered_or_assigned(analyze, demo, tmp_path, blank_pictures, method, monkeypatch):
-    import clusters
+    from datamap.clusters import pipeline
 
-    monkeypatch.setattr(clusters, "umap_model", lambda *_, **__: Scatterer())
+    monkeypatch.setattr(pipeline, "umap_model", lambda *_, **__: Scatterer())
     vectors, _ = mixture(60, noise=0)
     vectors = np.concatenate([vectors, np.repeat(vectors[:4], 15, axis=0)])
     directory = write_embeddings(tmp_path / "repeated", demo.iloc[:120], vectors)
@@ -243,11 +243,11 @@ def test_all_noise_is_said_and_written(analyze, demo, tmp_path, blank_pictures):
     assert out.startswith("0 clusters of 200 rows, 100.0% noise")
     assert "No cluster was found" in err
     assert "lower --min_cluster_size" in err
-    found = cluster_files.read_clusters(tmp_path / "out")
+    found = files.read_clusters(tmp_path / "out")
     assert set(found.assignments["cluster"]) == {-1}
     assert len(found.statistics) == 0
     assert (found.metadata["dbcv"], found.metadata["mean_probability"]) == (None, None)
-    assert len(json.loads((tmp_path / "out" / cluster_files.SAMPLES).read_text())["noise_samples"]) == 5
+    assert len(json.loads((tmp_path / "out" / files.SAMPLES).read_text())["noise_samples"]) == 5
 
 
 def test_small_clusters_are_stable_when_they_are_plain(analyze, demo, tmp_path, blank_pictures):
@@ -259,7 +259,7 @@ def test_small_clusters_are_stable_when_they_are_plain(analyze, demo, tmp_path, 
     extra = ("--reduction_dim", 16, "--stability", 4)
     code, _, err = analyze("--embedding_dir", source, "--output_dir", tmp_path / "out", *extra)
     assert code == 0, err
-    metadata = cluster_files.read_clusters(tmp_path / "out").metadata
+    metadata = files.read_clusters(tmp_path / "out").metadata
     assert metadata["n_clusters"] == 20
     assert metadata["stability"] > 0.8  # 0.2 with sizes that do not shrink with the resample
 
@@ -267,7 +267,7 @@ def test_small_clusters_are_stable_when_they_are_plain(analyze, demo, tmp_path, 
 def test_figures_speak_of_all_rows_those_assigned_afterwards_too(analyze, planted, tmp_path, blank_pictures):
     argv = ("--embedding_dir", planted[0], "--output_dir", tmp_path / "out", "--max_samples", 500)
     assert analyze(*argv)[0] == 0
-    found = cluster_files.read_clusters(tmp_path / "out")
+    found = files.read_clusters(tmp_path / "out")
     members = found.assignments[found.assignments["cluster"] >= 0]
     assert found.metadata["noise_share"] == pytest.approx(1 - len(members) / len(found.assignments))
     assert found.metadata["mean_probability"] == pytest.approx(members["cluster_probability"].mean(), abs=1e-12)
@@ -297,10 +297,10 @@ def test_one_cluster_is_said(analyze, demo, tmp_path, blank_pictures):
 
 
 def test_a_map_can_be_left_out(analyze, planted, tmp_path, blank_pictures):
-    (tmp_path / cluster_files.MAP).write_bytes(b"of an earlier run")
+    (tmp_path / files.MAP).write_bytes(b"of an earlier run")
     extra = ("--visualization_method", "none")
     assert analyze("--embedding_dir", planted[0], "--output_dir", tmp_path, *extra)[0] == 0
-    assert not (tmp_path / cluster_files.MAP).exists()
+    assert not (tmp_path / files.MAP).exists()
     assert by_id(tmp_path)[["dim1", "dim2"]].isna().all(axis=None)
 
 
@@ -311,10 +311,10 @@ def test_nli_words_come_from_the_hypotheses(analyze, tmp_path, blank_pictures):
     )
     code, _, err = analyze("--embedding_dir", source, "--output_dir", tmp_path / "out")
     assert code == 0, err
-    found = cluster_files.read_clusters(tmp_path / "out")
+    found = files.read_clusters(tmp_path / "out")
     said = " ".join(frame["hypothesis"]).lower()
     assert all(word in said for words in found.statistics["words"] for word in words.split(", "))
-    samples = json.loads((tmp_path / "out" / cluster_files.SAMPLES).read_text(encoding="utf-8"))
+    samples = json.loads((tmp_path / "out" / files.SAMPLES).read_text(encoding="utf-8"))
     assert {"premise", "hypothesis", "gold"} <= samples["clusters"][0]["central"][0].keys()
 
 
@@ -339,17 +339,17 @@ def damaged(source, tmp_path, how):
     if how == "unfinished":
         (directory / "manifest.json").unlink()
     elif how == "pickle":
-        np.save(directory / embeddings.VECTORS, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        np.save(directory / VECTORS, np.array([{"a": 1}], dtype=object), allow_pickle=True)
     elif how == "nan":
-        vectors = np.load(directory / embeddings.VECTORS)
+        vectors = np.load(directory / VECTORS)
         vectors[[3, 5], 2] = np.nan
-        np.save(directory / embeddings.VECTORS, vectors)
+        np.save(directory / VECTORS, vectors)
     elif how == "ids":
-        index = pd.read_csv(directory / embeddings.INDEX, dtype={"id": str})
+        index = pd.read_csv(directory / INDEX, dtype={"id": str})
         index.loc[0, "id"] = "stranger"
-        outputs.write_csv(directory / embeddings.INDEX, index)
-        manifest = outputs.read_manifest(directory)
-        outputs.write_json(directory / "manifest.json", manifest | {"ids_sha256": outputs.ids_hash(index["id"])})
+        outputs.write_csv(directory / INDEX, index)
+        manifest = manifests.read_manifest(directory)
+        outputs.write_json(directory / "manifest.json", manifest | {"ids_sha256": manifests.ids_hash(index["id"])})
     return directory
 
 
@@ -399,7 +399,7 @@ def test_directories_and_packages_are_refused(analyze, planted, tmp_path, monkey
     assert_refused(analyze("--embedding_dir", tmp_path / "no", "--output_dir", tmp_path), 1, "no such directory")
     assert_refused(analyze("--embedding_dir", source, "--output_dir", source), 2, "as well")
     foreign = tmp_path / "foreign"
-    outputs.write_manifest(foreign, {"script": "run.py"})
+    manifests.write_manifest(foreign, {"script": "run.py"})
     assert_refused(analyze("--embedding_dir", source, "--output_dir", foreign), 2, "another script")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     answer = analyze("--embedding_dir", source, "--output_dir", tmp_path / "out", "--algorithm", "fast_hdbscan")
@@ -409,21 +409,21 @@ def test_directories_and_packages_are_refused(analyze, planted, tmp_path, monkey
 
 def test_reduction_dim_without_reduction_is_refused(planted, tmp_path):
     import cluster_analysis
-    from errors import UsageError
+    from datamap.errors import UsageError
 
     with pytest.raises(UsageError, match="--reduction_dim acts with"):
         cluster_analysis.parse_arguments(["--reduction_method", "none", "--reduction_dim", "5"])
 
 
 def test_clusters_that_do_not_belong_together_are_refused(analyze, planted, tmp_path, blank_pictures):
-    from errors import DataError
+    from datamap.errors import DataError
 
     assert analyze("--embedding_dir", planted[0], "--output_dir", tmp_path)[0] == 0
-    outputs.write_csv(tmp_path / cluster_files.STATISTICS, cluster_files.read_clusters(tmp_path).statistics[1:])
+    outputs.write_csv(tmp_path / files.STATISTICS, files.read_clusters(tmp_path).statistics[1:])
     with pytest.raises(DataError, match="does not belong to"):
-        cluster_files.read_clusters(tmp_path)
+        files.read_clusters(tmp_path)
     (tmp_path / "manifest.json").unlink()
     with pytest.raises(DataError, match="no finished clusters"):
-        cluster_files.read_clusters(tmp_path)
+        files.read_clusters(tmp_path)
     with pytest.raises(DataError, match="no such directory"):
-        cluster_files.read_clusters(tmp_path / "no")
+        files.read_clusters(tmp_path / "no")

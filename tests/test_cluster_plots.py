@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.text import Text
 
-import cluster_plots as plots
+from datamap.clusters import plots
 
 
 def frames(n_clusters, n_rows=600, seed=0):

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from cluster_words import cluster_words, words_of
+from datamap.clusters.words import cluster_words, words_of
 
 
 def test_words_by_hand():

@@ -12,10 +12,8 @@ from scipy.spatial.distance import cdist
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
-import cluster_quality as quality
-import clusters
-import spanning_trees
-from spanning_trees import cut_tree, spanning_tree
+from datamap.clusters import pipeline, quality, spanning_trees
+from datamap.clusters.spanning_trees import cut_tree, spanning_tree
 
 
 def mixture(n_rows, n_columns=20, n_clusters=8, noise=0.2, seed=0, spread=4.0):
@@ -116,7 +114,7 @@ def test_the_algorithm_is_chosen_by_size_and_by_what_is_installed(monkeypatch):
 
 
 def reduced(vectors, method="pca", n_dimensions=5, metric="euclidean"):
-    return clusters.reduce_rows(vectors, method=method, n_dimensions=n_dimensions, metric=metric, seed=0)
+    return pipeline.reduce_rows(vectors, method=method, n_dimensions=n_dimensions, metric=metric, seed=0)
 
 
 def test_pca_equals_a_singular_value_decomposition(planted):
@@ -150,7 +148,7 @@ def test_prediction_gives_rows_back_their_cluster_and_strangers_none(planted):
     vectors, labels = planted
     clustering = cut_tree(spanning_tree(vectors[:1_500], 15, "hdbscan", seed=0), min_cluster_size=15)
     sizes = {"min_samples": 15, "min_cluster_size": 15}
-    found, probabilities = clusters.predict_rows(clustering, vectors[:1_500], vectors[1_500:], **sizes)
+    found, probabilities = pipeline.predict_rows(clustering, vectors[:1_500], vectors[1_500:], **sizes)
     assert adjusted_rand_score(labels[1_500:], found) >= 0.95
     assert ((probabilities >= 0) & (probabilities <= 1)).all()
     assert (probabilities[found == -1] == 0).all()
@@ -171,7 +169,7 @@ def test_rows_that_equal_a_clustered_one_get_its_cluster_and_probability(planted
     assert len(set(clustering.probabilities[:600])) > 2
     assert np.isinf(clustering.tree["lambda_val"]).any()
     sizes = {"min_samples": 10, "min_cluster_size": 10}
-    labels, probabilities = clusters.predict_rows(clustering, points, points + off, **sizes)
+    labels, probabilities = pipeline.predict_rows(clustering, points, points + off, **sizes)
     assert labels.tolist() == clustering.labels.tolist()
     assert probabilities.tolist() == clustering.probabilities.tolist()
 
@@ -180,7 +178,7 @@ def test_near_rows_are_measured_exactly_and_far_ones_as_they_were():
     generator = np.random.default_rng(0)
     points = generator.normal(size=(300, 30)) + 50
     asked = points[:100] + generator.normal(size=(100, 30)) * 10.0 ** -generator.integers(1, 12, (100, 1))
-    distances, rows = clusters._ExactNeighbours(points, "euclidean").query(asked, 5)
+    distances, rows = pipeline._ExactNeighbours(points, "euclidean").query(asked, 5)
     expected = cdist(asked, points)
     assert rows.tolist() == np.argsort(expected, axis=1)[:, :5].tolist()
     np.testing.assert_allclose(distances, np.sort(expected, axis=1)[:, :5], rtol=1e-9)
@@ -191,7 +189,7 @@ def test_near_rows_are_measured_exactly_and_far_ones_as_they_were():
 
 def test_the_first_of_equal_rows_is_found_among_those_asked_for():
     vectors = np.array([[1, 2], [3, 4], [1, 2], [3, 4.5], [3, 4]], dtype=np.float32)
-    assert clusters.first_equal(vectors, np.array([4, 3, 2, 1, 0, 4])).tolist() == [0, 1, 2, 0, 2, 0]
+    assert pipeline.first_equal(vectors, np.array([4, 3, 2, 1, 0, 4])).tolist() == [0, 1, 2, 0, 2, 0]
 
 
 def test_rows_join_a_single_cluster_where_they_are_as_dense_as_its_members(recwarn):
@@ -200,7 +198,7 @@ def test_rows_join_a_single_cluster_where_they_are_as_dense_as_its_members(recwa
     clustering = cut_tree(edges, min_cluster_size=60, allow_single_cluster=True)
     assert (clustering.n_clusters, set(clustering.tree["child_size"])) == (1, {1})
     sizes = {"min_samples": 5, "min_cluster_size": 60}
-    labels, probabilities = clusters.predict_rows(clustering, points[:150], points, **sizes)
+    labels, probabilities = pipeline.predict_rows(clustering, points[:150], points, **sizes)
     assert labels[:150].tolist() == clustering.labels.tolist()
     middle = np.linalg.norm(points[150:], axis=1) < 0.8
     assert set(labels[150:][middle]) == {0}
@@ -216,16 +214,16 @@ def test_umaps_word_about_neighbours_that_it_was_given_does_not_reach_the_user(m
             warnings.warn("something else", stacklevel=1)
             return points[:, :2]
 
-    monkeypatch.setattr(clusters, "umap_model", lambda *_, **__: Model())
+    monkeypatch.setattr(pipeline, "umap_model", lambda *_, **__: Model())
     points = np.random.default_rng(0).normal(size=(30, 3))
     neighbours = spanning_trees.nearest_neighbours(points, 5)
-    assert clusters.flat_coordinates(points, points[:0], "umap", 0, neighbours).shape == (30, 2)
+    assert pipeline.flat_coordinates(points, points[:0], "umap", 0, neighbours).shape == (30, 2)
     assert [str(warning.message) for warning in recwarn] == ["something else"]
 
 
 def test_prediction_without_clusters_is_noise():
     nothing = spanning_trees.Clustering(np.full(5, -1), np.zeros(5), np.empty(0), np.empty(0))
-    labels, probabilities = clusters.predict_rows(
+    labels, probabilities = pipeline.predict_rows(
         nothing, np.zeros((5, 2)), np.ones((3, 2)), min_samples=2, min_cluster_size=2
     )
     assert labels.tolist() == [-1, -1, -1]
@@ -233,7 +231,7 @@ def test_prediction_without_clusters_is_noise():
 
 
 def test_clusters_are_numbered_by_size_then_by_their_first_row():
-    labels, persistence = clusters.numbered_by_size(np.array([2, 0, 0, -1, 1, 2, 1, 1]), np.array([0.1, 0.2, 0.3]))
+    labels, persistence = pipeline.numbered_by_size(np.array([2, 0, 0, -1, 1, 2, 1, 1]), np.array([0.1, 0.2, 0.3]))
     assert labels.tolist() == [1, 2, 2, -1, 0, 1, 0, 0]
     assert persistence.tolist() == [0.2, 0.3, 0.1]
 
@@ -241,12 +239,12 @@ def test_clusters_are_numbered_by_size_then_by_their_first_row():
 def test_shown_members_are_central_uncertain_and_random_and_none_twice():
     points = np.array([[0.0], [1], [2], [3], [4], [50], [60]])
     labels, probabilities = np.array([0, 0, 0, 0, 0, -1, -1]), np.array([0.9, 1, 1, 0.2, 0.8, 0, 0])
-    shown = clusters.shown_members(points, labels, probabilities, 0, 2, seed=0)
+    shown = pipeline.shown_members(points, labels, probabilities, 0, 2, seed=0)
     assert shown["central"].tolist() == [2, 1]
     assert shown["uncertain"].tolist() == [3, 4]
     assert shown["random"].tolist() == [0]
     assert {
-        key: rows.tolist() for key, rows in clusters.shown_members(points, labels, probabilities, -1, 5, 0).items()
+        key: rows.tolist() for key, rows in pipeline.shown_members(points, labels, probabilities, -1, 5, 0).items()
     } == {"random": [5, 6]}
 
 

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 import helpers
-import sources
-from columns import nearest_first, renamed
-from errors import DataError, UsageError
-from examples import load_examples
+from datamap.data import sources
+from datamap.data.columns import nearest_first, renamed
+from datamap.data.examples import load_examples
+from datamap.errors import DataError, UsageError
 
 TEXT = "The pump runs at 40 bar. Use oil type B."
 ROW = {"q": "What pressure?", "passage": TEXT, "ans": "40 bar", "from": 17, "key": "k1"}
@@ -187,7 +187,7 @@ def test_few_of_many_columns_are_listed_the_likeliest_first():
     ],
 )
 def test_columns_are_pairs_of_two_names(words, sentence):
-    from arguments import build_parser
+    from datamap.options.arguments import build_parser
 
     with pytest.raises(UsageError, match=sentence):
         build_parser().parse_known_args(["--columns", *words])

@@ -6,8 +6,16 @@ import pytest
 import torch
 from torch.nn import functional
 
-from cpu_functions import ATTENTION, CpuFunctions, attend, keep_mask, kept_scale, n_dropped, use_fast_attention
-from devices import choose_attention
+from datamap.training.cpu_functions import (
+    ATTENTION,
+    CpuFunctions,
+    attend,
+    keep_mask,
+    kept_scale,
+    n_dropped,
+    use_fast_attention,
+)
+from datamap.training.devices import choose_attention
 
 N = 400_000
 

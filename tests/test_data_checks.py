@@ -6,9 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-import data_checks
-import records
-import sources
+from datamap.data import checks, records, sources
 
 REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 MOVED = "answer_start moved to the nearest occurrence"
@@ -33,7 +31,7 @@ def answers_of(*answers, ends=None):
 
 
 def check(*rows):
-    frame, problems = data_checks.check_qa(qa_frame(*rows), records.problems_frame([]))
+    frame, problems = checks.check_qa(qa_frame(*rows), records.problems_frame([]))
     return frame, problems.values.tolist()
 
 
@@ -116,7 +114,7 @@ def test_a_further_answer_that_does_not_occur_leaves_the_row_usable():
 
 def test_a_row_that_was_not_usable_stays_so():
     frame = qa_frame((CONTEXT, "?", answers_of(("one", 0)))).assign(usable_for_training=False)
-    assert not data_checks.check_qa(frame, records.problems_frame([]))[0]["usable_for_training"][0]
+    assert not checks.check_qa(frame, records.problems_frame([]))[0]["usable_for_training"][0]
 
 
 @pytest.mark.parametrize(("blank", "start"), [("", 0), (" \n", 3), ("", -1)])
@@ -166,8 +164,8 @@ def test_ends_of_either_convention_agree():
 
 def test_answers_without_a_start_or_an_end_have_no_say_in_the_convention():
     silent = (CONTEXT, "?", answers_of(("e", -1), ("e", -1), ends=[-1, -1]))
-    assert not data_checks.ends_are_inclusive(qa_frame(silent, (CONTEXT, "?", answers_of(("one", 0), ends=[3]))))
-    assert data_checks.ends_are_inclusive(qa_frame(silent, (CONTEXT, "?", answers_of(("one", 0), ends=[2]))))
+    assert not checks.ends_are_inclusive(qa_frame(silent, (CONTEXT, "?", answers_of(("one", 0), ends=[3]))))
+    assert checks.ends_are_inclusive(qa_frame(silent, (CONTEXT, "?", answers_of(("one", 0), ends=[2]))))
 
 
 def test_an_end_outside_the_convention_of_the_set_contradicts():
@@ -187,7 +185,7 @@ def test_problems_handed_in_come_first_and_nothing_is_changed_in_place():
     frame = qa_frame((CONTEXT, "?", answers_of(("one", 1), ends=[4])))
     before = copy.deepcopy(frame["answers"][0])
     earlier = records.problems_frame([("9", "duplicate id", "id made from the content", "a", "9")])
-    _, problems = data_checks.check_qa(frame, earlier)
+    _, problems = checks.check_qa(frame, earlier)
     assert list(problems["problem"]) == ["duplicate id", "misaligned answer"]
     assert list(problems.columns) == ["id", "problem", "action", "before", "after"]
     assert (frame["answers"][0], len(earlier)) == (before, 1)
@@ -195,7 +193,7 @@ def test_problems_handed_in_come_first_and_nothing_is_changed_in_place():
 
 def test_extra_columns_stay_with_their_rows():
     frame = qa_frame(*[(context, "?", answers_of()) for context in ("", "a", "b")]).assign(title=["x", "y", "z"])
-    checked, _ = data_checks.check_qa(frame, records.problems_frame([]))
+    checked, _ = checks.check_qa(frame, records.problems_frame([]))
     assert checked[["id", "title"]].values.tolist() == [["1", "y"], ["2", "z"]]
     assert list(checked.columns) == list(frame.columns)
 
@@ -210,7 +208,7 @@ def test_nli_rows_with_a_blank_side_are_not_trained_on():
             "usable_for_training": True,
         }
     )
-    checked, problems = data_checks.check_nli(frame, records.problems_frame([]))
+    checked, problems = checks.check_nli(frame, records.problems_frame([]))
     assert checked["usable_for_training"].tolist() == [True, False, False]
     assert frame["usable_for_training"].tolist() == [True, True, True]
     assert problems.values.tolist() == [
@@ -228,7 +226,7 @@ def test_the_summary_is_one_aligned_table():
             ("3", "misaligned answer", "moved", "5", "4"),
         ]
     )
-    assert data_checks.summary_table(problems, 2000, 30).split("\n") == [
+    assert checks.summary_table(problems, 2000, 30).split("\n") == [
         "problem            action                     rows   share",
         "misaligned answer  moved                         2    0.1%",
         "duplicate id       id made from the content      1    0.1%",
@@ -238,14 +236,14 @@ def test_the_summary_is_one_aligned_table():
 
 
 def test_the_summary_of_nothing():
-    assert data_checks.summary_table(records.problems_frame([]), 0, 0).split("\n")[1:] == [
+    assert checks.summary_table(records.problems_frame([]), 0, 0).split("\n")[1:] == [
         "no answer  unanswerable, kept     0   0.0%",
         "all rows   checked                0   0.0%",
     ]
 
 
 def test_a_task_without_answers_has_no_line_for_them_and_repeats_have_one():
-    assert data_checks.summary_table(records.problems_frame([]), 200, None, 3).split("\n")[1:] == [
+    assert checks.summary_table(records.problems_frame([]), 200, None, 3).split("\n")[1:] == [
         "exact repeat of an earlier row  kept        3    1.5%",
         "all rows                        checked   200  100.0%",
     ]
@@ -254,11 +252,11 @@ def test_a_task_without_answers_has_no_line_for_them_and_repeats_have_one():
 def test_exact_repeats_are_counted_whatever_their_ids():
     one, other = answers_of(("one", 0)), answers_of(("one", 8))
     frame = qa_frame((CONTEXT, "?", one), (CONTEXT, "?", other), (CONTEXT, "?", dict(one)), (CONTEXT, "!", one))
-    assert data_checks.n_repeats(frame) == 1
-    assert data_checks.n_repeats(pd.concat([frame, frame])) == 5
+    assert checks.n_repeats(frame) == 1
+    assert checks.n_repeats(pd.concat([frame, frame])) == 5
     pairs = pd.DataFrame({"id": list("abc"), "premise": "p", "hypothesis": list("hhi"), "label": 0})
-    assert data_checks.n_repeats(pairs) == 1
-    assert data_checks.n_repeats(pairs.assign(label=[0, 1, 0])) == 0
+    assert checks.n_repeats(pairs) == 1
+    assert checks.n_repeats(pairs.assign(label=[0, 1, 0])) == 0
 
 
 def test_an_answer_in_another_form_gets_the_context_s_own_text_and_stays_acceptable_as_published():
@@ -284,7 +282,7 @@ def test_an_answer_in_another_form_says_how_many_places_it_could_have():
 def test_checked_rows_stay_as_they_are_when_they_are_checked_again():
     rows = [(CONTEXT, "?", answers_of(("ONE", 8), ("Two  one", -1), ("gone", 3), ("three", 13)))]
     once, problems = check(*rows)
-    again, none = data_checks.check_qa(once, records.problems_frame([]))
+    again, none = checks.check_qa(once, records.problems_frame([]))
     assert (once["answers"][0], len(problems)) == (again["answers"][0], 4)
     assert once["answers"][0]["text"] == ["one", "two one", "gone", "three", "ONE", "Two  one"]
     assert none["problem"].tolist() == ["answer not in context"]
@@ -354,7 +352,7 @@ def test_a_single_start_that_is_one_too_high_is_no_convention():
 def test_all_misaligned_answers_of_covid_dirty_are_accounted_for():
     source = sources.open_source(str(REAL_DATA / "covid_dirty.json"), "qa")
     raw = source.read("train")
-    frame, problems = data_checks.check_qa(*records.canonical_qa(raw, source.name))
+    frame, problems = checks.check_qa(*records.canonical_qa(raw, source.name))
     assert len(frame) == len(raw) == 1380
     assert list(frame["id"]) == [str(number) for number in raw["id"]]
     assert problems.groupby(["problem", "action"]).size().to_dict() == {
@@ -368,5 +366,5 @@ def test_all_misaligned_answers_of_covid_dirty_are_accounted_for():
         for text, start in zip(answers["text"], answers["answer_start"], strict=True)
     ]
     assert standing == [True] * 1380
-    lines = data_checks.summary_table(problems, len(raw), 0).split("\n")
+    lines = checks.summary_table(problems, len(raw), 0).split("\n")
     assert lines[1] == "misaligned answer  answer_start moved to the nearest occurrence                227   16.4%"

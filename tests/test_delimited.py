@@ -7,8 +7,8 @@ import io
 import pandas as pd
 import pytest
 
-import errors
-import sources
+from datamap import errors
+from datamap.data import sources
 
 SNLI = (
     "gold_label\tsentence1_binary_parse\tsentence2_binary_parse\tsentence1\tsentence2\tcaptionID\tpairID\tlabel1\n"
@@ -127,7 +127,7 @@ def test_a_broken_table_is_one_sentence(tmp_path, name, text, sentence):
 
 
 def test_hans_and_snli_become_rows_with_their_own_ids(tmp_path):
-    from examples import load_examples
+    from datamap.data.examples import load_examples
 
     hans = load_examples(opened(tmp_path, "heuristics_evaluation_set.txt", HANS, "nli"), "train", "nli")
     assert hans.frame[["id", "premise", "hypothesis", "label"]].values.tolist() == [
@@ -141,7 +141,7 @@ def test_hans_and_snli_become_rows_with_their_own_ids(tmp_path):
 
 
 def test_sick_holds_three_splits_in_one_file(tmp_path):
-    from examples import eval_split_of, load_examples
+    from datamap.data.examples import eval_split_of, load_examples
 
     source = opened(tmp_path, "SICK.txt", SICK, "nli")
     assert source.splits == ("train", "trial", "test")

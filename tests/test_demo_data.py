@@ -5,9 +5,8 @@ import json
 
 import pytest
 
-import demo_data
-import demo_noise
-import errors
+from datamap import errors
+from datamap.demo import data, noise
 
 QA_VARIANTS = ("", "v2", "noisy")
 # The data people compare their results on: a change of it is deliberate or a mistake.
@@ -22,21 +21,21 @@ SHA256 = {
 @pytest.fixture(scope="module")
 def demo():
     """Every variant, generated once for this file."""
-    return {variant: demo_data.make_demo(variant) for variant in demo_data.VARIANTS}
+    return {variant: data.make_demo(variant) for variant in data.VARIANTS}
 
 
 def contexts(rows, column="context"):
     return {row[column] for row in rows}
 
 
-@pytest.mark.parametrize("variant", demo_data.VARIANTS)
+@pytest.mark.parametrize("variant", data.VARIANTS)
 def test_is_the_same_every_time_and_everywhere(demo, variant):
     text = json.dumps(demo[variant], sort_keys=True)
-    assert text == json.dumps(demo_data.make_demo(variant), sort_keys=True)
+    assert text == json.dumps(data.make_demo(variant), sort_keys=True)
     assert hashlib.sha256(text.encode()).hexdigest() == SHA256[variant]
 
 
-@pytest.mark.parametrize("variant", demo_data.VARIANTS)
+@pytest.mark.parametrize("variant", data.VARIANTS)
 def test_has_the_sizes_it_promises(demo, variant):
     assert {split: len(rows) for split, rows in demo[variant].items()} == {"train": 720, "validation": 300}
 
@@ -137,7 +136,7 @@ def test_planted_answers_differ_from_the_right_ones(demo):
     right = {(row["context"], row["question"]): row["answers"]["text"][0] for row in demo[""]["train"]}
     rows = [row for row in demo["noisy"]["train"] if row["planted"] != "none"]
     for row in rows:
-        assert demo_noise.differs(row["answers"]["text"][0], right[row["context"], row["question"]])
+        assert noise.differs(row["answers"]["text"][0], right[row["context"], row["question"]])
 
 
 def overlaps(one, other):
@@ -165,11 +164,11 @@ def test_each_kind_of_mistake_is_what_its_name_says(demo):
     ],
 )
 def test_answers_differ_as_the_squad_scripts_compare_them(one, other, expected):
-    assert demo_noise.differs(one, other) is expected
+    assert noise.differs(one, other) is expected
 
 
 def test_nli_is_balanced_and_its_notes_disjoint(demo):
-    assert demo_data.NLI_LABELS == ("entailment", "neutral", "contradiction")
+    assert data.NLI_LABELS == ("entailment", "neutral", "contradiction")
     for split, n_each in (("train", 240), ("validation", 100)):
         labels = [row["label"] for row in demo["nli"][split]]
         assert [labels.count(label) for label in (0, 1, 2)] == [n_each] * 3
@@ -191,4 +190,4 @@ def test_nli_wordings_serve_every_label(demo):
 
 def test_an_unknown_variant_names_the_known_ones():
     with pytest.raises(errors.UsageError, match=r"'demo:v3'.* demo, demo:v2, demo:noisy, demo:nli\."):
-        demo_data.make_demo("v3")
+        data.make_demo("v3")

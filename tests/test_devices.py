@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-import devices
-from errors import UsageError
+from datamap.errors import UsageError
+from datamap.options import precision as options_precision
+from datamap.training import devices
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -16,20 +17,20 @@ CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 )
 def test_auto_takes_bf16_where_the_processor_multiplies_in_it(monkeypatch, able, expected):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    precision, why = devices.settle_precision("auto", CPU)
+    precision, why = options_precision.settle_precision("auto", CPU)
     assert precision == expected
     assert ("does not" in why) is (expected == "float32")
-    assert devices.settle_precision("float32", CPU)[0] == "float32"
-    assert devices.settle_precision("bf16", CPU)[0] == "bf16"
+    assert options_precision.settle_precision("float32", CPU)[0] == "float32"
+    assert options_precision.settle_precision("bf16", CPU)[0] == "bf16"
 
 
 @pytest.mark.parametrize(("is_native", "expected"), [(True, "bf16"), (False, "float32")])
 def test_auto_on_a_gpu_and_bf16_where_it_is_not(monkeypatch, is_native, expected):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: is_native)
-    assert devices.settle_precision("auto", GPU)[0] == expected
+    assert options_precision.settle_precision("auto", GPU)[0] == expected
     if not is_native:
         with pytest.raises(UsageError, match="float32"):
-            devices.settle_precision("bf16", GPU)
+            options_precision.settle_precision("bf16", GPU)
 
 
 def product_error() -> float:

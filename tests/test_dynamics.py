@@ -9,7 +9,7 @@ from conftest import REAL_DATA
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dynamics import assign_regions, fold_windows, forgetting_events, over_epochs
+from datamap.dynamics.measures import assign_regions, fold_windows, forgetting_events, over_epochs
 
 NAN = float("nan")
 

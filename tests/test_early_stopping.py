@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-import outputs
-import recordings
+from datamap.dynamics import recordings
+from datamap.files import manifests
 
 ARGUMENTS = ("--do_train", "--do_eval", "--dataset", "demo", "--max_train_samples", 12, "--max_eval_samples", 8,
              "--num_train_epochs", 6, "--learning_rate", 0, "--eval_strategy", "epoch", "--load_best_model_at_end",
@@ -26,7 +26,7 @@ def train(command, tiny_model, tmp_path):
 
 
 def recorded(directory) -> dict[str, bytes]:
-    left_out = (outputs.MANIFEST, recordings.MAP)
+    left_out = (manifests.MANIFEST, recordings.MAP)
     return {path.name: path.read_bytes() for path in directory.iterdir() if path.name not in left_out}
 
 
@@ -38,7 +38,7 @@ def test_training_stops_when_patience_ends_and_the_recording_holds_what_was_trai
         f"checkpoint-{n}" for n in (1, 2, 3)
     ]
     assert list(recordings.epoch_paths(tmp_path / "run_map")) == [1, 2, 3]
-    manifest = outputs.read_manifest(tmp_path / "run_map")
+    manifest = manifests.read_manifest(tmp_path / "run_map")
     assert (manifest["n_epochs"], manifest["n_tracked"]) == (3, 12)
     state = json.loads((tmp_path / "run" / "trainer_state.json").read_text())
     assert state["best_model_checkpoint"] == str(tmp_path / "run" / "checkpoint-1")
@@ -54,17 +54,17 @@ def test_training_that_gets_better_goes_on(train, tmp_path):
 @pytest.mark.parametrize("step", [2, 3])
 def test_a_resumed_run_stops_where_the_whole_one_did(train, tmp_path, monkeypatch, step):
     """Stopped with patience half used up, and just after the checkpoint in which it had ended."""
-    import training
+    from datamap.training.trainer import ExampleTrainer
 
     assert train("whole")[0] == 0
-    save = training.ExampleTrainer._save_checkpoint
+    save = ExampleTrainer._save_checkpoint
 
     def save_and_stop(trainer, model, trial):
         save(trainer, model, trial)
         if trainer.state.global_step == step:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.ExampleTrainer, "_save_checkpoint", save_and_stop)
+    monkeypatch.setattr(ExampleTrainer, "_save_checkpoint", save_and_stop)
     code, err = train("cut")
     assert (code, f"the last checkpoint is {tmp_path}/cut/checkpoint-{step}" in err) == (1, True), err
     monkeypatch.undo()

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
-import embeddings
-import encoder
 import extract_embeddings
 import helpers
-from errors import DataError
+from datamap.embeddings import encoder
+from datamap.embeddings.vectors import INDEX, METADATA, VECTORS, read_embeddings
+from datamap.errors import DataError
 
 WINDOWS = ("--max_length", "40", "--doc_stride", "12", "--no_cuda")
 
@@ -35,13 +35,13 @@ def write_rows(path, rows):
 
 
 def demo_rows(variant, n_rows):
-    import demo_data
+    from datamap.demo.data import make_demo
 
-    return [row | {"id": f"row {n}"} for n, row in enumerate(demo_data.make_demo(variant)["train"][:n_rows])]
+    return [row | {"id": f"row {n}"} for n, row in enumerate(make_demo(variant)["train"][:n_rows])]
 
 
 def by_id(directory):
-    found = embeddings.read_embeddings(directory)
+    found = read_embeddings(directory)
     return dict(zip(found.ids, found.vectors, strict=True)), dict(zip(found.ids, found.span_source, strict=True))
 
 
@@ -167,10 +167,10 @@ def test_a_stopped_run_goes_on_where_it_was(extract, tiny_model, tmp_path, monke
     code, _, err = extract(*argv, "--output_dir", tmp_path / "broken")
     assert code == 0
     assert "2 of 4 shards are there" in err
-    for name in (embeddings.VECTORS, embeddings.INDEX):
+    for name in (VECTORS, INDEX):
         assert (tmp_path / "broken" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert {path.name for path in (tmp_path / "broken").iterdir()} == {
-        embeddings.VECTORS, embeddings.INDEX, embeddings.METADATA, "manifest.json",
+        VECTORS, INDEX, METADATA, "manifest.json",
     }  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def test_shards_of_another_model_are_not_used(extract, tiny_model, still_model, 
     code, _, err = extract(*argv)
     assert code == 0
     assert "from an earlier run" not in err
-    assert np.abs(embeddings.read_embeddings(tmp_path / "out").vectors).min(axis=1).max() > 0
+    assert np.abs(read_embeddings(tmp_path / "out").vectors).min(axis=1).max() > 0
 
 
 def test_the_rows_that_a_model_was_trained_on_are_embedded_by_default(command, extract, tiny_model, tmp_path):
@@ -199,7 +199,7 @@ def test_the_rows_that_a_model_was_trained_on_are_embedded_by_default(command, e
     assert made["data"]["rows"] == trained["data"]["train"]
     assert made["ids_sha256"] == trained["data"]["train"]["ids_sha256"]
     assert list(made["made_from"]) == [str(model / "manifest.json")]
-    metadata = json.loads((out / embeddings.METADATA).read_text())
+    metadata = json.loads((out / METADATA).read_text())
     assert (metadata["max_length"], metadata["doc_stride"], metadata["n_rows"]) == (40, 12, 25)
     write_rows(data, demo_rows("", 59))
     code, _, err = extract("--model_path", model, "--output_dir", tmp_path / "late", "--no_cuda")
@@ -215,7 +215,7 @@ def test_bfloat16_is_close_and_said(extract, tiny_model, tmp_path):
     argv = ("--model_path", tiny_model, "--dataset", data, *WINDOWS)
     assert extract(*argv, "--output_dir", tmp_path / "a")[0] == 0
     assert extract(*argv, "--output_dir", tmp_path / "b", "--bf16")[0] == 0
-    one, other = (embeddings.read_embeddings(tmp_path / name) for name in "ab")
+    one, other = (read_embeddings(tmp_path / name) for name in "ab")
     assert (one.metadata["precision"], other.metadata["precision"]) == ("float32", "bf16")
     difference = np.abs(one.vectors - other.vectors).max()
     assert 1e-5 < difference < 0.2
@@ -239,22 +239,22 @@ def copy_of(finished, tmp_path):
 
 def test_vectors_that_are_not_numbers_are_counted_and_named(finished, tmp_path):
     directory = copy_of(finished, tmp_path)
-    vectors = np.load(directory / embeddings.VECTORS)
+    vectors = np.load(directory / VECTORS)
     vectors[1, 3], vectors[4, 0] = np.nan, np.inf
-    np.save(directory / embeddings.VECTORS, vectors)
+    np.save(directory / VECTORS, vectors)
     with pytest.raises(DataError, match=r"2 rows hold NaN or infinite numbers \(row 1, row 4\)"):
-        embeddings.read_embeddings(directory)
+        read_embeddings(directory)
 
 
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
         (lambda d: (d / "manifest.json").unlink(), "no finished embeddings"),
-        (lambda d: np.save(d / embeddings.VECTORS, np.array([{}, {}]), allow_pickle=True), "cannot be read"),
-        (lambda d: np.save(d / embeddings.VECTORS, np.zeros((6, 4))), "not rows of float32"),
-        (lambda d: np.save(d / embeddings.VECTORS, np.zeros((5, 4), np.float32)), "does not belong to"),
-        (lambda d: (d / embeddings.INDEX).write_text("id,row,span_source\na,0,answer\n"), "does not belong to"),
-        (lambda d: (d / embeddings.VECTORS).write_bytes(b""), "cannot be read"),
+        (lambda d: np.save(d / VECTORS, np.array([{}, {}]), allow_pickle=True), "cannot be read"),
+        (lambda d: np.save(d / VECTORS, np.zeros((6, 4))), "not rows of float32"),
+        (lambda d: np.save(d / VECTORS, np.zeros((5, 4), np.float32)), "does not belong to"),
+        (lambda d: (d / INDEX).write_text("id,row,span_source\na,0,answer\n"), "does not belong to"),
+        (lambda d: (d / VECTORS).write_bytes(b""), "cannot be read"),
     ],
     ids=["no manifest", "pickle", "float64", "fewer rows", "other ids", "empty"],
 )
@@ -262,13 +262,13 @@ def test_spoilt_directories_are_refused(finished, tmp_path, spoil, sentence):
     directory = copy_of(finished, tmp_path)
     spoil(directory)
     with pytest.raises(DataError, match=sentence):
-        embeddings.read_embeddings(directory)
+        read_embeddings(directory)
 
 
 def test_the_index_keeps_ids_as_text(finished):
-    index = pd.read_csv(finished / embeddings.INDEX)
+    index = pd.read_csv(finished / INDEX)
     assert list(index.columns) == ["id", "row", "span_source"]
-    found = embeddings.read_embeddings(finished)
+    found = read_embeddings(finished)
     assert found.ids == [f"row {n}" for n in range(6)]
     assert isinstance(found.vectors, np.memmap)
 

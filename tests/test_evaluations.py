@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import evaluations
-import manifests
-import outputs
-from errors import DataError
+from datamap.errors import DataError
+from datamap.evaluation import directories as evaluation_dirs
+from datamap.files import directories, manifests, outputs
 
 EVALUATE = ("--do_eval", "--dataset", "demo", "--max_eval_samples", 20, "--max_length", 96, "--doc_stride", 16,
             "--no_cuda")  # fmt: skip
@@ -59,9 +58,9 @@ def test_an_evaluation_lies_beside_its_model_and_leaves_the_training_alone(comma
     assert names(model.parent) == {"model"}
     by_age = sorted(after.keys() - before.keys(), key=lambda name: after[name][1])
     assert by_age[-1] == "eval_manifest.json"
-    manifest = outputs.read_manifest(model, outputs.EVAL_MANIFEST)
+    manifest = manifests.read_manifest(model, manifests.EVAL_MANIFEST)
     assert list(manifest["data"]) == ["eval"]
-    assert manifest["made_from"] == {"model/manifest.json": outputs.file_hash(model / "manifest.json")}
+    assert manifest["made_from"] == {"model/manifest.json": manifests.file_hash(model / "manifest.json")}
 
 
 def test_the_same_evaluation_replaces_itself_and_its_leftovers(command, model):
@@ -136,7 +135,7 @@ def test_an_evaluation_does_not_lie_beside_another_model(command, model, tmp_pat
 
 
 def test_an_evaluation_into_another_scripts_directory_is_refused(command, model, tmp_path):
-    outputs.write_manifest(tmp_path / "analysis", {"script": "analyze_cartography.py"})
+    manifests.write_manifest(tmp_path / "analysis", {"script": "analyze_cartography.py"})
     code, _, err = command(*EVALUATE, "--model", model, "--output_dir", tmp_path / "analysis")
     assert code == 2
     assert "holds the finished run of another script" in err
@@ -188,11 +187,11 @@ def test_a_directory_that_cannot_be_written_is_said_before_the_model_is_loaded(
 
 
 def test_a_read_only_place_is_said_and_nothing_is_left_in_a_good_one(tmp_path):
-    from errors import UsageError
+    from datamap.errors import UsageError
 
     with pytest.raises(UsageError, match="--output_dir /proc/run cannot be written to"):
-        outputs.refuse_unwritable(Path("/proc/run"))
-    outputs.refuse_unwritable(tmp_path / "new" / "deep")
+        directories.refuse_unwritable(Path("/proc/run"))
+    directories.refuse_unwritable(tmp_path / "new" / "deep")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -225,7 +224,7 @@ def killed_at(function: str, argv: list, monkeypatch) -> int:
     process = os.fork()
     if process == 0:
         torch.set_num_threads(1)  # the parent's threads do not live on in a fork, which would wait for them for ever
-        owner = next(module for module in (evaluations, manifests, outputs) if hasattr(module, function))
+        owner = next(module for module in (evaluation_dirs, outputs, manifests) if hasattr(module, function))
         monkeypatch.setattr(owner, function, lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL))
         os._exit(helpers.run_script(run.main, [*map(str, argv), "--precision", "float32"]))
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
@@ -265,7 +264,9 @@ def test_a_full_disk_leaves_the_earlier_evaluation_as_it_is(command, model, monk
 def test_a_killed_training_leaves_no_model_of_the_one_that_it_replaces(command, model, tiny_model, monkeypatch):
     argv = ["--do_train", "--dataset", "demo", "--model", tiny_model, "--output_dir", model, "--max_steps", 1,
             "--max_train_samples", 8, "--no_cuda"]  # fmt: skip
-    monkeypatch.setattr("training.ExampleTrainer.train", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL))
+    monkeypatch.setattr(
+        "datamap.training.trainer.ExampleTrainer.train", lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+    )
     assert killed_at("is_full", [*argv, "--overwrite_output_dir"], monkeypatch) == -signal.SIGKILL
     monkeypatch.undo()
     assert not [name for name in names(model) if name.endswith((".safetensors", ".bin")) and "args" not in name]
@@ -278,10 +279,10 @@ def test_a_killed_training_leaves_no_model_of_the_one_that_it_replaces(command, 
 
 def old_evaluation(directory: Path, *, alone: bool) -> None:
     """Turn a directory's evaluation into what the first version wrote: closed by manifest.json."""
-    manifest = outputs.read_manifest(directory, outputs.EVAL_MANIFEST)
+    manifest = manifests.read_manifest(directory, manifests.EVAL_MANIFEST)
     del manifest["identity"], manifest["evaluated_model"]
     if not alone:
-        manifest["data"] |= outputs.read_manifest(directory)["data"]
+        manifest["data"] |= manifests.read_manifest(directory)["data"]
         manifest["model"] = "what/training-began-with"
     outputs.write_json(directory / "manifest.json", manifest | {"contract_version": 1})
     (directory / "eval_manifest.json").unlink()
@@ -308,13 +309,13 @@ def test_evaluations_of_the_first_version_are_replaced_only_when_told(command, m
 def test_gold_labels_belong_to_what_an_nli_evaluation_is_of():
     import pandas as pd
 
-    from examples import Examples
+    from datamap.data.examples import Examples
 
     frame = pd.DataFrame({"id": ["1", "2"], "premise": ["a", "b"], "hypothesis": ["c", "d"], "label": [0, 1]})
     parts = [Examples(changed, pd.DataFrame(), "x", "dev") for changed in (frame, frame.assign(label=[0, 2]))]
-    first, second = (evaluations.identity("hub/name", part, "none") for part in parts)
+    first, second = (evaluation_dirs.identity("hub/name", part, "none") for part in parts)
     assert first["rows"] != second["rows"]
-    assert first == evaluations.identity("hub/name", parts[0].replaced(frame[::-1]), "none")
+    assert first == evaluation_dirs.identity("hub/name", parts[0].replaced(frame[::-1]), "none")
     assert first["weights"] == "hub/name"
 
 

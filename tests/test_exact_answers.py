@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import byte_level_tokenizer, letter_losing_tokenizer, qa_frame, save_electra
 
-from evaluation import QaEvaluation
-from windows import QaWindows
+from datamap.evaluation.tasks import QaEvaluation
+from datamap.features.windows import QaWindows
 
 MARKS = {
     "Le cafe\u0301 ouvre tard.": {"What opens late?": "cafe\u0301", "When?": "tard"},

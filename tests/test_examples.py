@@ -6,10 +6,10 @@ import json
 import pandas as pd
 import pytest
 
-from errors import DataError
-from examples import Examples, hold_out, load_data, load_examples, sample_rows
-from label_names import align_labels, fit_labels
-from sources import open_source
+from datamap.data.examples import Examples, hold_out, load_data, load_examples, sample_rows
+from datamap.data.label_names import align_labels, fit_labels
+from datamap.data.sources import open_source
+from datamap.errors import DataError
 
 
 def qa_examples(n_contexts=20, each=3):

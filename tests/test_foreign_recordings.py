@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 
-import recordings
-from errors import DataError
+from datamap.dynamics import recordings
+from datamap.errors import DataError
 
 
 def foreign_lines(epoch, rows):
@@ -49,7 +49,7 @@ def foreign_epochs(n_epochs, n_examples):
 
 @pytest.mark.parametrize("parts", [("training_dynamics",), ()])
 def test_the_layout_of_allenai_cartography_gives_the_numbers_of_plain_python(tmp_path, parts):
-    from dynamics import over_epochs
+    from datamap.dynamics.measures import over_epochs
 
     epochs = foreign_epochs(12, 9)
     epochs[11] = [row for row in epochs[11] if row[0] != 4]

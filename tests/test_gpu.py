@@ -14,13 +14,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import devices
-from batches import micro_batches
 from cartography_callback import CartographyCallback, nli_measures, qa_measures
-from encoder import Batches, write_shard
-from evaluation import NliEvaluation, QaEvaluation
-from spans import search_spans
-from training import NliTrainer, QaTrainer
+from datamap.embeddings.encoder import Batches, write_shard
+from datamap.evaluation.spans import search_spans
+from datamap.evaluation.tasks import NliEvaluation, QaEvaluation
+from datamap.features.batches import micro_batches
+from datamap.training import devices
+from datamap.training.trainer import NliTrainer, QaTrainer
 
 GPU = torch.device("cuda", 0)
 BATCH, LENGTH, N_WINDOWS = 6, 24, 40

@@ -7,9 +7,10 @@ import types
 import pytest
 import torch
 
-import arguments
-import devices
-from errors import UsageError
+from datamap.errors import UsageError
+from datamap.options import arguments
+from datamap.options.precision import settle_precision
+from datamap.training import devices
 
 TRAIN = ("--do_train", "--dataset", "demo", "--model", "demo")
 
@@ -66,7 +67,7 @@ def trained_in(tmp_path, monkeypatch):
 
     def of(precision):
         settings = {"settings": {"precision": precision}}
-        monkeypatch.setattr(arguments.outputs, "read_manifest", lambda directory: settings)
+        monkeypatch.setattr(arguments.manifests, "read_manifest", lambda directory: settings)
         return ["--do_eval", "--dataset", "demo", "--model", str(tmp_path)]
 
     return of
@@ -112,10 +113,10 @@ def test_float32_is_float32_unless_tf32_was_asked_for(products, tf32, name, sett
 def test_what_is_said_of_an_apple_gpu_is_asked_of_it(monkeypatch):
     for able, expected in ((True, "bf16"), (False, "float32")):
         monkeypatch.setattr("transformers.utils.is_torch_bf16_available_on_device", lambda device, able=able: able)
-        precision, why = devices.settle_precision("auto", torch.device("mps"))
+        precision, why = settle_precision("auto", torch.device("mps"))
         assert (precision, "this MPS " in why) == (expected, True)
     with pytest.raises(UsageError, match="this MPS does not compute in bfloat16"):
-        devices.settle_precision("bf16", torch.device("mps"))
+        settle_precision("bf16", torch.device("mps"))
 
 
 @pytest.mark.parametrize(

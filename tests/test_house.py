@@ -10,49 +10,111 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = {"run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset"}
-PARSERS = {"run": "arguments"}  # of scripts whose parser has a module of its own
+PARSERS = {"run": "datamap.options.arguments"}  # of scripts whose parser has a module of its own
 MODULES = {path.stem: path for path in ROOT.glob("*.py")}
+BESIDE = {"helpers", "cartography_callback"}
+# The rooms in their order, each with the rooms that it may import: a new arrow is a decision.
+ROOMS = {
+    "errors": set(),
+    "files": {"errors"},
+    "demo": {"errors"},
+    "data": {"demo", "errors", "files"},
+    "options": {"data", "errors", "files"},
+    "dynamics": {"data", "errors", "files"},
+    "features": {"errors", "files", "options"},
+    "clusters": {"dynamics", "errors", "files"},
+    "evaluation": {"data", "errors", "features", "files"},
+    "training": {"data", "errors", "evaluation", "features", "files", "options"},
+    "embeddings": {"errors", "features", "files", "options", "training"},
+    "joint": {"clusters", "data", "dynamics", "errors", "evaluation", "files"},
+    "report": {"clusters", "dynamics", "files", "joint"},
+}
 
 
 def imported_by(path: Path) -> set[str]:
-    """The modules of the suite that a file imports, at its top or inside functions."""
+    """The rooms and top-level modules of the suite that a file imports, at its top or inside functions."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = []
         if isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module.split(".")[0])
+            inside = [f"datamap.{alias.name}" for alias in node.names] if node.module == "datamap" else []
+            names = inside or [node.module]
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[0] for alias in node.names}
-    return found & MODULES.keys()
+            names = [alias.name for alias in node.names]
+        found |= {name.split(".")[1] if name.startswith("datamap.") else name.split(".")[0] for name in names}
+    return found & (MODULES.keys() | ROOMS.keys())
 
 
-IMPORTS = {name: imported_by(path) for name, path in MODULES.items()}
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "datamap").parts[0].removesuffix(".py")
+
+
+PACKAGE = [
+    path for path in (ROOT / "datamap").rglob("*.py") if path.parent != ROOT / "datamap" or path.stem == "errors"
+]
+
+
+def test_the_top_level_holds_scripts_and_the_two_modules_beside_them():
+    assert MODULES.keys() == SCRIPTS | BESIDE
+
+
+def test_every_room_is_known_and_says_what_it_owns():
+    assert {room_of(path) for path in PACKAGE} == ROOMS.keys()
+    for room in ROOMS.keys() - {"errors"}:
+        (docstring,) = ast.parse((ROOT / "datamap" / room / "__init__.py").read_text(encoding="utf-8")).body
+        assert ast.literal_eval(docstring.value)
+
+
+def test_rooms_import_the_rooms_below_them_that_are_listed():
+    found = {room: set() for room in ROOMS}
+    for path in PACKAGE:
+        found[room_of(path)] |= imported_by(path) - {room_of(path)}
+    assert found == ROOMS
+    order = list(ROOMS)
+    assert [room for room in order if not ROOMS[room] <= set(order[: order.index(room)])] == []
 
 
 def test_no_module_imports_a_script():
-    importers = {name for name, targets in IMPORTS.items() if targets & (SCRIPTS - {name})}
+    importers = {name for name, path in MODULES.items() if imported_by(path) & (SCRIPTS - {name})}
     assert importers == set()
 
 
-def test_imports_run_downwards_without_circles():
-    assert len(IMPORTS) > 10
-    left = {name: set(targets) for name, targets in IMPORTS.items()}
+def modules_of(room: str) -> dict[str, set[str]]:
+    """The modules of a room that each of its modules imports."""
+    found = {}
+    for path in (ROOT / "datamap" / room).glob("*.py"):
+        targets = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == f"datamap.{room}":
+                targets |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(f"datamap.{room}."):
+                targets.add(node.module.split(".")[2])
+        found[path.stem] = targets
+    return found
+
+
+@pytest.mark.parametrize("room", sorted(ROOMS.keys() - {"errors"}))
+def test_imports_within_a_room_run_downwards_without_circles(room):
+    left = modules_of(room)
+    assert len(left) > 1
     while left:
         leaves = {name for name, targets in left.items() if not targets & left.keys()}
         assert leaves, f"a circle among {sorted(left)}"
         left = {name: targets for name, targets in left.items() if name not in leaves}
 
 
-def test_metrics_and_errors_lie_at_the_bottom():
-    assert IMPORTS["metrics"] == set()
-    assert IMPORTS["errors"] == set()
+def test_metrics_lie_at_the_bottom():
+    assert imported_by(ROOT / "datamap" / "evaluation" / "metrics.py") == set()
+    assert modules_of("evaluation")["metrics"] == set()
 
 
 def heavy_top_level_imports(path: Path) -> set[str]:
-    allowed = set(sys.stdlib_module_names) | MODULES.keys()
+    allowed = set(sys.stdlib_module_names) | MODULES.keys() | {"datamap"}
     found = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -72,7 +134,8 @@ def test_help_needs_the_standard_library_alone(script):
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stderr) == (0, "")
     assert "--dataset" in answer.stdout
-    assert heavy_top_level_imports(MODULES[script]) | heavy_top_level_imports(MODULES[parser]) == set()
+    paths = MODULES[script], ROOT / f"{parser.replace('.', '/')}.py"
+    assert [path for path in paths if heavy_top_level_imports(path)] == []
 
 
 def tracked_files() -> list[Path]:
@@ -106,27 +169,46 @@ def test_dependencies_are_in_alphabetical_order():
         assert dependencies == sorted(dependencies)
 
 
-def test_the_readme_installs_the_same_packages_without_uv():
+def test_every_direct_dependency_is_pinned_within_its_bounds():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    expected = [*project["project"]["dependencies"], *project["dependency-groups"]["demo"]]
-    line = next(line for line in README.splitlines() if "pip install " in line and "venv" in line)
-    assert re.findall(r'"([^"]+)"', line) == expected
+    groups = project["dependency-groups"]
+    pins = re.findall(
+        r"(?m)^([a-z0-9][a-z0-9.-]*)==([^ ;\\]+)", (ROOT / "requirements.txt").read_text(encoding="utf-8")
+    )
+    versions = {}
+    for name, version in pins:  # a package may have one version a platform
+        versions.setdefault(name, set()).add(version)
+    for dependency in [*project["project"]["dependencies"], *groups["demo"], *groups["dev"]]:
+        wanted = Requirement(dependency)
+        assert versions[wanted.name], dependency
+        assert [version for version in versions[wanted.name] if version not in wanted.specifier] == [], dependency
 
 
-def readme_commands() -> list[tuple[str, list[str]]]:
-    """(script, arguments) of the README's indented commands."""
-    lines = [line.strip() for line in README.splitlines() if line.startswith("    ")]
+def test_the_readme_installs_the_pinned_versions_without_uv():
+    assert ".venv/bin/pip install -r requirements.txt" in README
+
+
+def commands_of(text: str) -> list[tuple[str, list[str]]]:
+    """(script, arguments) of a page's indented commands."""
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
     words = [shlex.split(line) for line in lines if re.match(r"(uv run|python|torchrun)( --\S+ \d+)? \w+\.py", line)]
     places = [next(place for place, word in enumerate(line) if word.endswith(".py")) for line in words]
     return [(line[place].removesuffix(".py"), line[place + 1 :]) for line, place in zip(words, places, strict=True)]
 
 
 def test_the_readme_shows_every_script():
-    assert {script for script, _ in readme_commands()} == SCRIPTS & MODULES.keys()
+    assert {script for script, _ in commands_of(README)} == SCRIPTS & MODULES.keys()
 
 
-@pytest.mark.parametrize(("script", "argv"), readme_commands(), ids=lambda part: str(part)[:60])
-def test_readme_commands_are_understood_by_the_parser(script, argv):
+def page_commands() -> list[tuple[str, list[str]]]:
+    """The commands of the README and of all pages beside it."""
+    pages = [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))]
+    found = [command for page in pages for command in commands_of(page)]
+    return [command for command in found if command[0] in SCRIPTS]
+
+
+@pytest.mark.parametrize(("script", "argv"), page_commands(), ids=lambda part: str(part)[:60])
+def test_the_pages_commands_are_understood_by_the_parser(script, argv):
     from importlib import import_module
 
     argv = [word.replace("$train", "none").replace("$eval", "none") for word in argv]

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from conftest import qa_frame
 
-import joined_plots
-import outputs
-from cluster_files import Clusters
-from dynamics import REGIONS
-from errors import DataError
-from joined import (
+from datamap.clusters.files import Clusters
+from datamap.dynamics.measures import REGIONS
+from datamap.errors import DataError
+from datamap.files import manifests, outputs
+from datamap.joint import plots
+from datamap.joint.join import (
     Dynamics,
     cluster_stats,
     met_ids,
@@ -42,7 +42,7 @@ UNTRACKED = pd.DataFrame({"id": ["e"], "reason": ["too long, cut"], "n_windows":
 
 
 def described(ids, **changes):
-    rows = {"dataset": "data.json", "split": "train", "n_rows": len(ids), "ids_sha256": outputs.ids_hash(ids)}
+    rows = {"dataset": "data.json", "split": "train", "n_rows": len(ids), "ids_sha256": manifests.ids_hash(ids)}
     return {"task": "qa", "data": {"rows": rows | changes}}
 
 
@@ -50,7 +50,7 @@ def save_recording(directory, metrics=METRICS, untracked=UNTRACKED, ids=("a", "0
     outputs.write_csv(directory / "cartography_metrics.csv", metrics)
     outputs.write_csv(directory / "untracked_examples.csv", untracked)
     data = {"train": described(ids)["data"]["rows"]}
-    outputs.write_manifest(directory, {"script": "run.py", "task": "qa", "data": data, "epoch_files": {"1": "0"}})
+    manifests.write_manifest(directory, {"script": "run.py", "task": "qa", "data": data, "epoch_files": {"1": "0"}})
     return directory
 
 
@@ -105,7 +105,7 @@ def test_recordings_that_are_not_there_are_refused(tmp_path):
 
 
 def test_rows_meet_in_the_order_of_the_clusters(tmp_path, caplog):
-    caplog.set_level("INFO", logger="joined")
+    caplog.set_level("INFO", logger="datamap.joint.join")
     dynamics = read_dynamics(save_recording(tmp_path))
     ids = ["e", "null", "a", "d", "0012"]
     assert met_ids(dynamics, clusters_of(ids, [0] * 5), False) == ids
@@ -117,7 +117,7 @@ def test_rows_meet_in_the_order_of_the_clusters(tmp_path, caplog):
 def test_clusters_of_some_of_the_rows_are_refused(tmp_path):
     """A sample of the recorded rows: its manifest speaks of the same data, and still not all rows meet."""
     dynamics = read_dynamics(save_recording(tmp_path))
-    sampled = clusters_of(["e", "a"], [0, 0], ids_sha256=outputs.ids_hash(dynamics.ids))
+    sampled = clusters_of(["e", "a"], [0, 0], ids_sha256=manifests.ids_hash(dynamics.ids))
     with pytest.raises(DataError, match="share 2 ids, so they were made from different data"):
         met_ids(dynamics, sampled, False)
     assert met_ids(dynamics, sampled, True) == ["e", "a"]
@@ -256,27 +256,27 @@ def texts_of(figure):
 
 def test_the_clusters_farthest_from_chance_are_shown_hardest_first():
     frame = many_clusters(60)
-    chosen = joined_plots.shown_clusters(frame)
+    chosen = plots.shown_clusters(frame)
     assert (len(chosen), chosen[0], chosen[-1]) == (20, 3, 7)
     # All others are equally far, so they come by number.
     assert chosen[1:-1] == [0, 1, 2, 4, 5, 6, *range(8, 20)]
     with_noise = frame.assign(cluster=frame["cluster"].replace(3, -1))
-    assert 3 not in joined_plots.shown_clusters(with_noise)
-    assert -1 not in joined_plots.shown_clusters(with_noise)
+    assert 3 not in plots.shown_clusters(with_noise)
+    assert -1 not in plots.shown_clusters(with_noise)
 
 
 @pytest.mark.parametrize("name", ["category_cluster_heatmap", "metrics_by_cluster_boxplot"])
 def test_figures_say_which_clusters_they_show(name):
-    found = texts_of(getattr(joined_plots, name)(many_clusters(60)))
+    found = texts_of(getattr(plots, name)(many_clusters(60)))
     assert [words for words, _ in found if words.startswith("20 of 60 clusters: those whose number of hard")]
     assert ("3: $x_3, b, c$ (10)", False) in found
     assert not [words for words, _ in found if words.startswith("40: ")]
-    found = texts_of(getattr(joined_plots, name)(many_clusters(20)))
+    found = texts_of(getattr(plots, name)(many_clusters(20)))
     assert [words for words, _ in found if words.startswith("all 20 clusters")]
 
 
 def test_the_heatmap_holds_counts_and_shares():
-    found = [words for words, _ in texts_of(joined_plots.category_cluster_heatmap(many_clusters(20)))]
+    found = [words for words, _ in texts_of(plots.category_cluster_heatmap(many_clusters(20)))]
     assert found.count("100% (10)") == 2
     assert found.count("20% (2)") == 18
     assert "23% (46)" in found
@@ -286,11 +286,11 @@ def test_the_heatmap_holds_counts_and_shares():
 def test_the_scatter_draws_each_example_once_whatever_the_order_of_the_rows():
     frame = many_clusters(20)
     frame.loc[:4, ["region", "confidence"]] = [None, math.nan]
-    figure = joined_plots.integrated_scatter(frame, seed=1)
+    figure = plots.integrated_scatter(frame, seed=1)
     left, right = figure.axes[:2]
     assert [len(points.get_offsets()) for points in left.collections] == [5, 195]
     assert [len(points.get_offsets()) for points in right.collections] == [5, 195]
-    again = joined_plots.integrated_scatter(frame.sample(frac=1, random_state=0), seed=1)
+    again = plots.integrated_scatter(frame.sample(frac=1, random_state=0), seed=1)
     assert (again.axes[0].collections[1].get_offsets() == left.collections[1].get_offsets()).all()
     numbers = {words for words, _ in texts_of(figure)}
     assert {str(cluster) for cluster in range(20)} <= numbers
@@ -298,7 +298,7 @@ def test_the_scatter_draws_each_example_once_whatever_the_order_of_the_rows():
 
 
 def test_many_points_are_sampled_and_that_is_said(monkeypatch):
-    monkeypatch.setattr(joined_plots, "MAX_POINTS", 50)
-    figure = joined_plots.integrated_scatter(many_clusters(60), seed=7)
+    monkeypatch.setattr(plots, "MAX_POINTS", 50)
+    figure = plots.integrated_scatter(many_clusters(60), seed=7)
     assert len(figure.axes[0].collections[1].get_offsets()) == 50
     assert [words for words, _ in texts_of(figure) if words.startswith("50 of 600 examples drawn, seed 7; numbers: 20")]

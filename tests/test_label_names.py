@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from test_examples import Config, nli_examples
 
-from errors import DataError, UsageError
-from label_names import fit_labels
+from datamap.data.label_names import fit_labels
+from datamap.errors import DataError, UsageError
 
 USUAL = ("entailment", "neutral", "contradiction")
 

@@ -6,9 +6,9 @@ import json
 import datasets
 import pytest
 
-import errors
-from examples import load_examples
-from sources import open_source
+from datamap import errors
+from datamap.data.examples import load_examples
+from datamap.data.sources import open_source
 
 VALVE = "The valve opens at 3 bar. [PAR] It closes at 2 bar."
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from transformers import BertConfig, DebertaV2Config, ElectraConfig
 
-import memory
-from errors import DataError
+from datamap.errors import DataError
+from datamap.training import memory
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
 LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-import metrics
+from datamap.evaluation import metrics
 
 WORDS = ["the", "A", "an", "Ann", "aspirin", "50", "mg", "U.S.", "-", "naïve", "“daily”", "“the”", ""]
 ANSWERS = st.lists(st.sampled_from(WORDS), max_size=6).map(" ".join) | st.text(max_size=12)

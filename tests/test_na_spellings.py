@@ -10,16 +10,15 @@ import pytest
 from matplotlib.text import Text
 from test_analyze_dataset import report_data
 
-import cluster_files
-import cluster_plots
-import embeddings
-import joined_plots
-import outputs
-import recordings
-from examples import load_examples
-from joined import read_dynamics
-from patterns import interesting_patterns
-from sources import open_source
+from datamap.clusters import files, plots
+from datamap.data.examples import load_examples
+from datamap.data.sources import open_source
+from datamap.dynamics import recordings
+from datamap.embeddings import vectors
+from datamap.files import manifests, outputs, pictures
+from datamap.joint.join import read_dynamics
+from datamap.joint.patterns import interesting_patterns
+from datamap.joint.plots import category_cluster_heatmap
 
 # pandas' own list (pandas._libs.parsers.STR_NA_VALUES) without "", which is no id; and what else tables trip over.
 SPELLINGS = (
@@ -132,7 +131,7 @@ def chain(tmp_path_factory, tiny_model):
         ),
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(outputs, "write_figure", lambda path, figure: drawn.update({str(path): texts_in(figure)}))
+        patch.setattr(pictures, "write_figure", lambda path, figure: drawn.update({str(path): texts_in(figure)}))
         for script, argv in commands.items():
             assert helpers.run_script(script.main, [str(word) for word in argv]) == 0, script.__name__
     outputs.write_json(base / "drawn.json", drawn)
@@ -142,8 +141,8 @@ def chain(tmp_path_factory, tiny_model):
 @pytest.mark.slow
 def test_every_reader_gives_every_id_back(chain):
     assert open_source(str(chain / "rows.jsonl"), "qa").read("train")["id"].tolist() == IDS
-    assert sorted(embeddings.read_embeddings(chain / "vectors").ids) == sorted(IDS)
-    clusters = cluster_files.read_clusters(chain / "clusters")
+    assert sorted(vectors.read_embeddings(chain / "vectors").ids) == sorted(IDS)
+    clusters = files.read_clusters(chain / "clusters")
     assert sorted(clusters.assignments["id"]) == sorted(IDS)
     assert len(clusters.statistics) >= 2
     assert set(clusters.statistics["words"]) == {""}
@@ -177,14 +176,14 @@ def test_clusters_without_words_are_named_by_their_number(chain):
     sentences = [finding["sentence"] for finding in interesting_patterns(differing, 0)["findings"]]
     assert any(sentence.startswith("Cluster 1 has the lowest mean correctness") for sentence in sentences)
     _, rows = report_data(chain / "joint" / "report.html")
-    shown = cluster_files.read_clusters(chain / "clusters")
+    shown = files.read_clusters(chain / "clusters")
     clusters = next(column for column in rows["categories"] if column["name"] == "cluster")
     assert set(clusters["names"]) - {"noise"} == set(shown.statistics["cluster"].astype(str))
     figures = (
-        cluster_plots.cluster_map(shown.assignments, shown.statistics, title="", method="PCA"),
-        cluster_plots.persistence_bars(shown.statistics),
-        cluster_plots.probability_distributions(shown.assignments, shown.statistics),
-        joined_plots.category_cluster_heatmap(unified),
+        plots.cluster_map(shown.assignments, shown.statistics, title="", method="PCA"),
+        plots.persistence_bars(shown.statistics),
+        plots.probability_distributions(shown.assignments, shown.statistics),
+        category_cluster_heatmap(unified),
     )
     for figure in figures:
         drawn = texts_in(figure)
@@ -208,9 +207,9 @@ def test_words_that_spell_not_available_stay_words(tmp_path):
     assignments = assignments.assign(dim1=0.5, dim2=np.nan, assigned="clustered").assign(dim2=1.5)
     statistics = pd.DataFrame({"cluster": [0, 1], "size": 1, "share": 0.5, "persistence": 0.5})
     statistics = statistics.assign(mean_probability=1.0, n_approximate=0, words=["nan", "null"])
-    cluster_files.write_clusters(tmp_path, assignments, statistics, {})
-    fields = {"script": "cluster_analysis.py", "ids_sha256": outputs.ids_hash(["NA", "b"])}
-    outputs.write_manifest(tmp_path, fields)
-    found = cluster_files.read_clusters(tmp_path)
+    files.write_clusters(tmp_path, assignments, statistics, {})
+    fields = {"script": "cluster_analysis.py", "ids_sha256": manifests.ids_hash(["NA", "b"])}
+    manifests.write_manifest(tmp_path, fields)
+    found = files.read_clusters(tmp_path)
     assert found.statistics["words"].tolist() == ["nan", "null"]
     assert found.assignments["id"].tolist() == ["NA", "b"]

@@ -4,8 +4,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import offsets
-from offsets import ALL, AS_IT_IS, AS_ONE, AS_TWO, CHARACTERS, CHARACTERS_FROM_0, UTF8, UTF16, Convention
+from datamap.data import offsets
+from datamap.data.offsets import (
+    ALL,
+    AS_IT_IS,
+    AS_ONE,
+    AS_TWO,
+    CHARACTERS,
+    CHARACTERS_FROM_0,
+    UTF8,
+    UTF16,
+    Convention,
+)
 
 texts = st.text("ab\u00e9\u4e2d💊\r\n", max_size=12)
 

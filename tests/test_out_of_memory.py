@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import helpers
-from encoder import Encoder
+from datamap.embeddings.encoder import Encoder
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB.")
 DRIVER_FULL = torch.AcceleratorError("CUDA error: out of memory")
@@ -44,18 +44,18 @@ def test_a_model_that_has_no_room(train, monkeypatch, error):
 
 @pytest.mark.parametrize("error", [FULL, DRIVER_FULL, CUBLAS_FULL, APPLE_FULL], ids=lambda error: str(error)[:20])
 def test_a_step_that_has_no_room(train, monkeypatch, error):
-    monkeypatch.setattr("training.QaTrainer.row_losses", raising(error))
+    monkeypatch.setattr("datamap.training.trainer.QaTrainer.row_losses", raising(error))
     assert train() == "error: the GPU's memory is full: lower --micro_batch_tokens or --max_length."
 
 
 def test_no_batch_size_that_has_room(train, monkeypatch):
-    monkeypatch.setattr("training.QaTrainer.row_losses", raising(FULL))
+    monkeypatch.setattr("datamap.training.trainer.QaTrainer.row_losses", raising(FULL))
     sentence = train("--auto_find_batch_size")
     assert sentence.startswith("error: the GPU's memory is full: even a batch of one row does not fit")
 
 
 def test_an_evaluation_on_the_way_names_its_own_flag(train, monkeypatch):
-    monkeypatch.setattr("evaluation.QaEvaluation.reduce", raising(CUBLAS_FULL))
+    monkeypatch.setattr("datamap.evaluation.tasks.QaEvaluation.reduce", raising(CUBLAS_FULL))
     sentence = train("--do_eval", "--eval_strategy", "steps", "--eval_steps", 1, "--max_eval_samples", 8)
     assert sentence == "error: the GPU's memory is full: lower --per_device_eval_batch_size or --max_length."
 

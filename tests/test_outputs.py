@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-import outputs
-from errors import DataError, UsageError
+from datamap.errors import DataError, UsageError
+from datamap.files import checkpoints, manifests, outputs, pictures
 
 
 def test_json_keeps_values_and_turns_what_json_lacks_into_null(tmp_path):
@@ -59,17 +59,17 @@ def test_written_files_get_the_usual_permissions(tmp_path):
 
 
 def test_the_hash_of_ids_ignores_order_and_sees_every_change():
-    assert outputs.ids_hash(["a", "b"]) == outputs.ids_hash(["b", "a"])
+    assert manifests.ids_hash(["a", "b"]) == manifests.ids_hash(["b", "a"])
     different = [["a"], ["a", "b"], ["ab"], ["a", "b", "b"], ["a,b"], ['a"', "b"]]
-    assert len({outputs.ids_hash(ids) for ids in different}) == len(different)
+    assert len({manifests.ids_hash(ids) for ids in different}) == len(different)
 
 
 def test_the_manifest_names_what_it_was_made_from(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
-    outputs.write_manifest(source, {"seed": 1})
-    outputs.write_manifest(target, {"seed": 2}, [source, tmp_path / "without"])
+    manifests.write_manifest(source, {"seed": 1})
+    manifests.write_manifest(target, {"seed": 2}, [source, tmp_path / "without"])
     manifest = json.loads((target / "manifest.json").read_text())
-    assert manifest["made_from"] == {str(source / "manifest.json"): outputs.file_hash(source / "manifest.json")}
+    assert manifest["made_from"] == {str(source / "manifest.json"): manifests.file_hash(source / "manifest.json")}
     assert manifest["seed"] == 2
     assert manifest["versions"]["numpy"] == np.__version__
 
@@ -81,13 +81,13 @@ def test_only_complete_checkpoints_count_in_numeric_order(tmp_path):
     (tmp_path / "checkpoint-7").write_text("a file")
     for name in ("checkpoint-9", "checkpoint-10"):
         (tmp_path / name / "trainer_state.json").write_text("{}")
-    assert [path.name for path in outputs.checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-10"]
-    assert outputs.checkpoint_to_resume(tmp_path, "last") == str(tmp_path / "checkpoint-10")
-    assert outputs.checkpoint_to_resume(tmp_path, None) is None
+    assert [path.name for path in checkpoints.checkpoints(tmp_path)] == ["checkpoint-9", "checkpoint-10"]
+    assert checkpoints.checkpoint_to_resume(tmp_path, "last") == str(tmp_path / "checkpoint-10")
+    assert checkpoints.checkpoint_to_resume(tmp_path, None) is None
     with pytest.raises(DataError, match="no complete checkpoint"):
-        outputs.checkpoint_to_resume(tmp_path, str(tmp_path / "checkpoint-11"))
+        checkpoints.checkpoint_to_resume(tmp_path, str(tmp_path / "checkpoint-11"))
     with pytest.raises(DataError, match="no complete checkpoint"):
-        outputs.checkpoint_to_resume(tmp_path / "checkpoint-11", "last")
+        checkpoints.checkpoint_to_resume(tmp_path / "checkpoint-11", "last")
 
 
 class Arguments:
@@ -99,13 +99,13 @@ def test_clearing_an_earlier_run_leaves_the_users_own_files(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     with pytest.raises(UsageError, match="finished run"):
-        outputs.refuse_earlier_run(tmp_path, False, Arguments, "demo")
-    outputs.refuse_earlier_run(tmp_path, True, Arguments, "demo")
+        checkpoints.refuse_earlier_run(tmp_path, False, Arguments, "demo")
+    checkpoints.refuse_earlier_run(tmp_path, True, Arguments, "demo")
     with pytest.raises(UsageError, match="lies in --output_dir"):
-        outputs.refuse_earlier_run(tmp_path, True, Arguments, str(tmp_path / "checkpoint-3"))
-    outputs.clear_earlier_run(tmp_path, checkpoints_too=False)
+        checkpoints.refuse_earlier_run(tmp_path, True, Arguments, str(tmp_path / "checkpoint-3"))
+    checkpoints.clear_earlier_run(tmp_path, checkpoints_too=False)
     assert sorted(os.listdir(tmp_path)) == ["checkpoint-3", "notes.txt"]
-    outputs.clear_earlier_run(tmp_path, checkpoints_too=True)
+    checkpoints.clear_earlier_run(tmp_path, checkpoints_too=True)
     assert os.listdir(tmp_path) == ["notes.txt"]
 
 
@@ -140,7 +140,7 @@ def test_characters_that_the_font_lacks_are_said_once_and_other_warnings_kept(tm
 
     figure = Warner(figsize=(1, 1))
     figure.suptitle("".join(map(chr, range(0xE000, 0xE007))) * 3)  # no font has characters there
-    outputs.write_figure(tmp_path / "a.png", figure)
+    pictures.write_figure(tmp_path / "a.png", figure)
     assert [str(warning.message) for warning in recwarn] == ["of another kind"]
     said = "the font of figures lacks 7 characters (\ue000 \ue001 \ue002 \ue003 \ue004 …), which are drawn as boxes"
     assert [record.getMessage() for record in caplog.records] == [f"a.png: {said}; tables and pages show them."]
@@ -152,8 +152,8 @@ def test_the_hash_of_texts_ignores_order_and_sees_every_change():
         {"id": ["1", "2"], "question": ["q", "r"], "context": ["c", "d"], "x": [1, 2],
          "answers": [{"text": ["c"], "answer_start": [0]}, {"text": [], "answer_start": []}]}
     )  # fmt: skip
-    same = outputs.texts_hash(frame)
-    assert outputs.texts_hash(frame.iloc[::-1].assign(x=3)) == same
+    same = manifests.texts_hash(frame)
+    assert manifests.texts_hash(frame.iloc[::-1].assign(x=3)) == same
     for column, values in (("id", ["1", "3"]), ("question", ["q", "s"]), ("context", ["d", "c"])):
-        assert outputs.texts_hash(frame.assign(**{column: values})) != same
-    assert outputs.texts_hash(frame.assign(answers=frame["answers"].tolist()[::-1])) != same
+        assert manifests.texts_hash(frame.assign(**{column: values})) != same
+    assert manifests.texts_hash(frame.assign(answers=frame["answers"].tolist()[::-1])) != same

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from patterns import enrichment_tests, examples_of, interesting_patterns, shown_q, wilson_interval
+from datamap.joint.patterns import enrichment_tests, examples_of, interesting_patterns, shown_q, wilson_interval
 
 REGION_CONFIDENCE = {"easy": 0.9, "ambiguous": 0.5, "hard": 0.1}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import places
+from datamap.data import places
 
 #       0         1         2         3         4         5         6         7         8
 #       0123456789012345678901234567890123456789012345678901234567890123456789012345678901234

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgba
 
-import plots
-from dynamics import REGIONS
+from datamap.dynamics import plots
+from datamap.dynamics.measures import REGIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 NAMES = {"easy": "easy-to-learn", "ambiguous": "ambiguous", "hard": "hard-to-learn"}
@@ -425,5 +425,5 @@ def test_no_text_is_smaller_than_nine_points():
 
 
 def test_pyplot_with_its_global_figures_is_never_imported():
-    program = "import sys; import plots; sys.exit('matplotlib.pyplot' in sys.modules)"
+    program = "import sys; import datamap.dynamics.plots; sys.exit('matplotlib.pyplot' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=False).returncode == 0

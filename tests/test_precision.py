@@ -46,7 +46,7 @@ def test_the_trainers_own_flag_is_heeded(command, still_model, tmp_path):
 
 @pytest.mark.parametrize("trained", ["float32", "bf16"])
 def test_a_later_evaluation_takes_the_precision_of_the_training(command, still_model, tmp_path, monkeypatch, trained):
-    from arguments import parse_arguments
+    from datamap.options.arguments import parse_arguments
 
     run_small(command, still_model, tmp_path, "--precision", trained)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": trained == "float32"})
@@ -105,7 +105,7 @@ def test_a_recording_does_not_mix_precisions(command, still_model, tmp_path):
     ],
 )
 def test_batches_are_loaded_beside_a_gpus_work(kind, rest, expected):
-    import arguments
+    from datamap.options import arguments
 
     flags = {name: False for name in ("fp16", "bf16_full_eval", "fp16_full_eval")}
     parsed = types.SimpleNamespace(device=torch.device(kind), do_train=True, **flags)
@@ -173,12 +173,12 @@ def test_gradient_checkpointing_changes_no_weight(command, tiny_model, tmp_path,
 
     from safetensors.torch import load_file
 
-    import training
+    from datamap.training import trainer
 
     argv = ("--precision", "float32", "--gradient_checkpointing", "--gradient_checkpointing_kwargs", kwargs)
     _, checkpointed, _ = run_small(command, tiny_model, tmp_path / "a", *argv)
-    monkeypatch.setattr(training, "CpuFunctions", lambda **choices: contextlib.nullcontext())
-    monkeypatch.setattr("devices.use_fast_attention", lambda model: False)
+    monkeypatch.setattr(trainer, "CpuFunctions", lambda **choices: contextlib.nullcontext())
+    monkeypatch.setattr("datamap.training.devices.use_fast_attention", lambda model: False)
     _, plain, _ = run_small(command, tiny_model, tmp_path / "b", "--precision", "float32")
     one, two = (load_file(tmp_path / name / "out" / "model.safetensors") for name in "ab")
     assert one.keys() == two.keys()

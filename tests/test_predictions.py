@@ -10,9 +10,9 @@ import pytest
 import torch
 from conftest import qa_frame
 
-from errors import DataError
-from predictions import QaPrediction
-from windows import QaWindows
+from datamap.errors import DataError
+from datamap.evaluation.predictions import QaPrediction
+from datamap.features.windows import QaWindows
 
 ROWS = [
     {"id": "t1", "context": "Eve takes aspirin 10 mg in ward 1. She sleeps well. She eats apples. " * 3,
@@ -311,12 +311,12 @@ def test_a_split_is_for_predicting(command):
 
 def test_what_follows_a_prediction_stands_on_lines_of_its_own(command, model, tmp_path, monkeypatch):
     """The bar of a prediction ends before its files are written, so that a full disk is not told on its tail."""
-    import evaluations
+    from datamap.evaluation import directories
 
     def full(*args):
         raise DataError("the disk is full.")
 
-    monkeypatch.setattr(evaluations, "write_predictions", full)
+    monkeypatch.setattr(directories, "write_predictions", full)
     path = write_jsonl(tmp_path / "rows.jsonl", ROWS)
     code, _, err = command(*PREDICT, "--dataset", path, "--model", model)
     assert code == 1

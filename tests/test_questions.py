@@ -10,18 +10,18 @@ from conftest import REAL_DATA, qa_frame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dynamics import REGIONS
-from questions import (
+from datamap.data.questions import (
     GROUP_ORDERS,
     LENGTH_GROUPS,
     NEGATION_GROUPS,
     QUESTION_TYPES,
-    group_table,
     groupings,
     length_group,
     negated,
     question_type,
 )
+from datamap.dynamics.groups import group_table
+from datamap.dynamics.measures import REGIONS
 
 COLUMNS = ["grouping", "group", "count", "share", "confidence", "variability", "correctness", "forgetting_events"]
 COLUMNS += ["aum", "easy", "ambiguous", "hard"]

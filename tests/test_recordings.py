@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import outputs
-import recordings
-from errors import DataError, UsageError
+from datamap.dynamics import recordings
+from datamap.errors import DataError, UsageError
+from datamap.files import manifests
 
 ODD_IDS = [
     "0012",
@@ -112,7 +112,7 @@ def test_epoch_files_are_found_in_numeric_order(tmp_path):
 
 
 def test_metrics_as_json_and_as_csv_agree(tmp_path):
-    from dynamics import over_epochs
+    from datamap.dynamics.measures import over_epochs
 
     ids = ODD_IDS[:6]
     probs = np.random.default_rng(0).random((3, 6))
@@ -194,7 +194,7 @@ EVERY_WAY = [(False, False), (True, False), (False, True), (True, True)]
 def test_a_recording_does_not_go_where_it_cannot_or_must_not(tmp_path, overwrite, resuming):
     file, foreign = tmp_path / "file", tmp_path / "foreign"
     file.write_text("mine")
-    outputs.write_manifest(foreign, {"script": "analyze_cartography.py"})
+    manifests.write_manifest(foreign, {"script": "analyze_cartography.py"})
     with pytest.raises(UsageError, match="file is a file"):
         refuse(file, overwrite, resuming)
     with pytest.raises(UsageError, match="is --output_dir as well"):
@@ -216,7 +216,7 @@ def test_an_earlier_recording_is_overwritten_or_gone_on_with_only_when_asked(tmp
         directory.mkdir()
         recordings.epoch_path(directory, 1).write_text("[]")
     (finished / "cartography_metrics.csv").write_text("id\n")
-    outputs.write_manifest(finished, {"script": "run.py"})
+    manifests.write_manifest(finished, {"script": "run.py"})
     with pytest.raises(UsageError, match=r"epochs of an unfinished recording: pass --resume_from_checkpoint last"):
         refuse(unfinished)
     with pytest.raises(UsageError, match=r"holds a finished recording.*--overwrite_output_dir"):
@@ -246,8 +246,8 @@ def record(directory, probs, ids, task="qa", **fields):
     for number, row in enumerate(probs, start=1):
         path = recordings.epoch_path(directory, number)
         recordings.write_epoch(path, number, ids, epoch_of(row, names), counts_of(len(ids)))
-        hashes[number] = outputs.file_hash(path)
-    outputs.write_manifest(directory, {"script": "run.py", "task": task, "epoch_files": hashes} | fields)
+        hashes[number] = manifests.file_hash(path)
+    manifests.write_manifest(directory, {"script": "run.py", "task": task, "epoch_files": hashes} | fields)
     return directory
 
 
@@ -315,7 +315,7 @@ def test_a_directory_without_a_finished_recording_is_refused(tmp_path):
     empty.mkdir()
     record(unfinished, np.full((2, 2), 0.5), ["a", "b"])
     (unfinished / "manifest.json").unlink()
-    outputs.write_manifest(other, {"script": "run.py"})
+    manifests.write_manifest(other, {"script": "run.py"})
     with pytest.raises(DataError, match="empty holds no recording of training dynamics: give the --cartography_output"):
         recordings.read_recording(empty)
     with pytest.raises(DataError, match=r"holds an unfinished recording \(no manifest\.json\)"):

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cells
-import errors
-import records
+from datamap import errors
+from datamap.data import cells, records
 
 CONTEXT = "Takes aspirin daily, and aspirin at night."
 ONE = {"text": ["aspirin"], "answer_start": [6]}

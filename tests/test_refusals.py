@@ -294,8 +294,8 @@ def test_the_old_cache_name_is_honoured_with_one_line(monkeypatch, capsys):
 
 
 def test_a_full_disk_leaves_no_half_file(tmp_path, monkeypatch):
-    import outputs
-    from errors import DataError
+    from datamap.errors import DataError
+    from datamap.files import outputs
 
     path = tmp_path / "figures.json"
     path.write_text("old")

@@ -12,13 +12,13 @@ import pandas as pd
 import pytest
 from conftest import qa_frame
 
-import patterns
-import report
-import report_rows
-import report_words
 from benchmarks.report_inputs import N_EPOCHS, N_UNTRACKED, analysed, questions
-from examples import Examples
-from joined import text_columns
+from datamap.data.examples import Examples
+from datamap.joint import patterns
+from datamap.joint.join import text_columns
+from datamap.report import rows as report_rows
+from datamap.report.page import PAGE, SCRIPTS, build_report
+from datamap.report.words import group_rows, lead, warnings
 
 HOSTILE = (
     "<script>alert(1)</script>", "</script><img src=x onerror=alert(1)>", "<!--", "{{x}} $head ${style}",
@@ -36,7 +36,7 @@ def made():
 def build(made, **changes):
     texts, frame, probs, found = made
     settings = {"title": "demo, train", "gold_probs": probs, "patterns": found, "max_points": 1000, "seed": 42}
-    return report.build_report(frame, texts, **(settings | changes))
+    return build_report(frame, texts, **(settings | changes))
 
 
 class Page(HTMLParser):
@@ -162,7 +162,7 @@ def test_cards_and_groups_are_those_of_a_count_by_hand(made):
         for region in ("easy", "ambiguous", "hard"):
             share = sum(record["region"] == region for record in found) / len(found)
             assert group[region] == pytest.approx(share)
-    never = report_words.warnings(frame.assign(correctness=[0.0] * 150 + [1.0] * 150), None)
+    never = warnings(frame.assign(correctness=[0.0] * 150 + [1.0] * 150), None)
     assert any(text.startswith(f"{150 / len(tracked):.0%} of the examples were right in no epoch") for text in never)
 
 
@@ -248,8 +248,8 @@ def test_the_policy_lets_the_two_scripts_run_and_nothing_else(made):
 
 
 def test_the_pages_script_makes_no_markup_and_no_code_of_texts():
-    scripts = "".join(path.read_text(encoding="utf-8") for path in sorted(report.PAGE.glob("*.js")))
-    assert {path.name for path in report.PAGE.glob("*.js")} == set(report.SCRIPTS)
+    scripts = "".join(path.read_text(encoding="utf-8") for path in sorted(PAGE.glob("*.js")))
+    assert {path.name for path in PAGE.glob("*.js")} == set(SCRIPTS)
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|DOMParser|\beval\(|new Function|fetch\("
     assert re.findall(forbidden, scripts) == []
 
@@ -280,7 +280,7 @@ def test_one_side_alone_has_one_map(made, columns, maps):
 def test_a_recording_without_texts(made):
     _, frame, probs, _ = made
     part = frame[["id", "region", "confidence", "variability", "correctness", "num_epochs"]]
-    page = Page(report.build_report(part, None, title="other", gold_probs=probs, max_points=1000, seed=1))
+    page = Page(build_report(part, None, title="other", gold_probs=probs, max_points=1000, seed=1))
     rows, head = page.unpacked("row-data"), json.loads(page.scripts["head-data"])
     assert (head["kind"], page.scripts.get("context-data", "")) == (None, "")
     assert rows["text"] == rows["id"]
@@ -295,7 +295,7 @@ def test_sentence_pairs():
     frame = text_columns(Examples(texts, pd.DataFrame(), "pairs", "train", names)).assign(
         cluster=0, words="", x=1.0, y=[1.0, 2]
     )
-    page = Page(report.build_report(frame, texts, title="pairs", max_points=10, seed=1))
+    page = Page(build_report(frame, texts, title="pairs", max_points=10, seed=1))
     rows, head = page.unpacked("row-data"), json.loads(page.scripts["head-data"])
     assert (head["kind"], rows["text"], page.unpacked("context-data")) == (
         "nli",
@@ -344,23 +344,23 @@ def test_a_cut_context_keeps_the_first_answer_whole(answers, limit, expected):
 
 def test_warnings_are_said_where_there_is_something_to_say(made):
     _, frame, probs, _ = made
-    found = report_words.warnings(frame, probs)
+    found = warnings(frame, probs)
     assert found == ["There are no metrics of 4 examples (no window holds the whole answer)."]
-    few = report_words.warnings(frame.assign(cluster=-1, correctness=0.0), probs[:2])
+    few = warnings(frame.assign(cluster=-1, correctness=0.0), probs[:2])
     assert few[0].startswith("The metrics are over 2 epochs, so variability means little")
     assert any("were right in no epoch" in text for text in few)
     assert few[-1] == "100% of the examples are noise: they lie in no cluster."
-    assert "no cluster map" in report_words.warnings(frame.assign(x=np.nan), probs)[-1]
+    assert "no cluster map" in warnings(frame.assign(x=np.nan), probs)[-1]
 
 
 def test_first_words_count_by_hand(made):
     _, frame, probs, _ = made
     noise = int((frame["cluster"] == -1).sum())
-    assert report_words.lead(frame, len(probs)) == (
+    assert lead(frame, len(probs)) == (
         f"300 examples, 296 of them watched over 5 epochs of training. {300 - noise} lie in 8 clusters of similar "
         f"examples, {noise} ({noise / 300:.0%}) in none (noise)."
     )
-    (block,) = report_words.group_rows(frame)
+    (block,) = group_rows(frame)
     assert sum(group["count"] for group in block["groups"]) == 300
     for group in block["groups"]:
         rows = frame[(frame["question_type"] == group["group"]) & frame["region"].notna()]
@@ -370,5 +370,5 @@ def test_first_words_count_by_hand(made):
 def test_one_example_is_enough():
     texts = qa_frame(("The dose.", "What?", ["dose"], [4]))
     frame = text_columns(Examples(texts, pd.DataFrame(), "one", "train")).assign(cluster=-1, words="", x=0.0, y=0.0)
-    page = Page(report.build_report(frame, texts, title="one", max_points=1, seed=0))
+    page = Page(build_report(frame, texts, title="one", max_points=1, seed=0))
     assert json.loads(page.scripts["head-data"])["lead"].startswith("1 example. 0 lie in 0 clusters")

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 import helpers
-import report
 from benchmarks import browser as headless
 from benchmarks.report_inputs import analysed, questions
-from examples import load_examples
-from sources import open_source
+from datamap.data.examples import load_examples
+from datamap.data.sources import open_source
+from datamap.report.page import build_report
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def save(folder, texts, frame, probs, found, title="demo:noisy, train", **more):
     settings = {"title": title, "gold_probs": probs, "patterns": found, "max_points": 20_000, "seed": 42}
     settings |= more
     path = folder / "report.html"
-    path.write_text(report.build_report(frame, texts, **settings), encoding="utf-8", newline="")
+    path.write_text(build_report(frame, texts, **settings), encoding="utf-8", newline="")
     return path
 
 

@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
@@ -12,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-import outputs
-import recordings
+from datamap.dynamics import recordings
+from datamap.files import manifests
 
 ROOT = Path(__file__).resolve().parents[1]
 ARGUMENTS = ["--do_train", "--enable_cartography", "--dataset", "demo", "--max_train_samples", "40", "--max_length",
@@ -21,17 +22,15 @@ ARGUMENTS = ["--do_train", "--enable_cartography", "--dataset", "demo", "--max_t
              "--no_cuda", "--disable_tqdm", "true"]  # fmt: skip
 MOMENTS = {
     "in a step of epoch 2": ("cartography_callback.CartographyCallback", "record", 17),
-    "writing the file of epoch 2": ("recordings.json", "dumps", 20),
+    "writing the file of epoch 2": ("datamap.dynamics.recordings.json", "dumps", 20),
     "saving a checkpoint in epoch 2": ("transformers.Trainer", "_save_optimizer_and_scheduler", 5),
-    "writing the metrics": ("recordings", "write_metrics", 1),
+    "writing the metrics": ("datamap.dynamics.recordings", "write_metrics", 1),
 }
 
 
 def die_at(place: str, name: str, n_calls: int) -> None:
     """Kill this process, as `kill -9` does, at the n-th call of a function (dumps: on a record of epoch 2)."""
-    module, _, attribute = place.partition(".")
-    owner = importlib.import_module(module)
-    owner = getattr(owner, attribute) if attribute else owner
+    owner = pkgutil.resolve_name(place)
     original, calls = getattr(owner, name), []
 
     def dying(*args, **kwargs):
@@ -48,8 +47,9 @@ def serve() -> None:
     import helpers
     import run
 
-    for module in ("cartography_callback", "examples", "features", "plots", "sources", "training"):
-        importlib.import_module(module)
+    for module in ("data.examples", "data.sources", "training.features", "training.trainer", "dynamics.plots"):
+        importlib.import_module(f"datamap.{module}")
+    importlib.import_module("cartography_callback")
     for line in sys.stdin:
         job = json.loads(line)
         process = os.fork()
@@ -85,7 +85,7 @@ def start(tiny_model):
 
 def recorded_files(cwd: Path) -> dict[str, bytes]:
     """Everything in the recording that does not name times, commands or versions."""
-    left_out = (outputs.MANIFEST, recordings.MAP, recordings.IN_PROGRESS)
+    left_out = (manifests.MANIFEST, recordings.MAP, recordings.IN_PROGRESS)
     return {
         path.name: path.read_bytes() for path in (cwd / "cartography_output").iterdir() if path.name not in left_out
     }
@@ -105,7 +105,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(moment, undisturbed, start,
     code, stderr = start(tmp_path, moment=MOMENTS[moment])
     assert code == -signal.SIGKILL, stderr
     directory = tmp_path / "cartography_output"
-    assert not outputs.has_manifest(directory)
+    assert not manifests.has_manifest(directory)
     finished = {"writing the metrics": [1, 2, 3]}.get(moment, [1])
     assert list(recordings.epoch_paths(directory)) == finished
     left = [path for path in directory.iterdir() if path.name.startswith(".")]
@@ -117,7 +117,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(moment, undisturbed, start,
     assert set(undisturbed) == {"cartography_metrics.csv", "cartography_metrics.json", "untracked_examples.csv",
                                 *(f"training_dynamics_epoch_{number}.json" for number in (1, 2, 3))}  # fmt: skip
     assert recorded_files(tmp_path) == undisturbed
-    assert outputs.has_manifest(directory)
+    assert manifests.has_manifest(directory)
 
 
 def on_small_disk(program: str, cwd: Path, n_bytes: int) -> subprocess.CompletedProcess:

@@ -51,11 +51,11 @@ def test_a_run_leaves_what_the_contract_says(trained):
 
 
 def test_predictions_carry_the_source_and_the_scores(trained):
-    import demo_data
-    from outputs import ids_hash
+    from datamap.demo.data import make_demo
+    from datamap.files.manifests import ids_hash
 
     rows = read_jsonl(trained / "eval_predictions.jsonl")
-    source = {(row["context"], row["question"]) for row in demo_data.make_demo("v2")["validation"]}
+    source = {(row["context"], row["question"]) for row in make_demo("v2")["validation"]}
     assert len(rows) == 30
     assert all((row["context"], row["question"]) in source for row in rows)
     assert all("usable_for_training" not in row for row in rows)
@@ -69,7 +69,7 @@ def test_predictions_carry_the_source_and_the_scores(trained):
 
 
 def test_metrics_equal_the_evaluate_metric_on_the_predictions(trained):
-    from span_metric import SpanMetric
+    from datamap.evaluation.span_metric import SpanMetric
 
     rows = read_jsonl(trained / "eval_predictions.jsonl")
     figures = json.loads((trained / "eval_metrics.json").read_text())

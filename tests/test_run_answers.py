@@ -62,7 +62,7 @@ def test_a_marked_question_still_means_no_answer(run_on):
 
 
 def test_an_answer_in_another_form_is_trained_on_and_either_form_is_right(run_on):
-    from metrics import squad_scores
+    from datamap.evaluation.metrics import squad_scores
 
     rows = [row("form", "What was high?", {"text": ["blood pressure"], "answer_start": [48]}),
             row("twin", "Pulse?", {"text": ["80"], "answer_start": [88]})]  # fmt: skip

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_analyze_cartography import dynamics, load, read_samples, read_table, record
 
-import outputs
-import recordings
-from samples import around_answer, region_rows, shown_text
+from datamap.data.shown import around_answer, shown_text
+from datamap.dynamics import recordings
+from datamap.dynamics.samples import region_rows
+from datamap.files import outputs, pictures
 
 REGIONS = ("easy", "ambiguous", "hard")
 
@@ -164,7 +165,7 @@ def samples_of(monkeypatch):
     import analyze_cartography
     import helpers
 
-    monkeypatch.setattr(outputs, "write_figure", lambda path, figure: path.write_bytes(b""))
+    monkeypatch.setattr(pictures, "write_figure", lambda path, figure: path.write_bytes(b""))
 
     def call(directory, *argv):
         words = ["--cartography_dir", directory, "--output_dir", directory / "out", *argv]

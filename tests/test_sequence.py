@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import outputs
+from datamap.files import manifests
 
 EVALUATION = {"eval_metrics.json", "eval_predictions.jsonl", "eval_data_problems.csv", "eval_manifest.json"}
 N_TRAIN, N_EVAL = 120, 40
@@ -22,15 +22,15 @@ SEVERAL = (
 @pytest.fixture
 def typed(tmp_path, monkeypatch, tiny_model, capsys):
     """Run a command line in an empty directory; returns (exit code, stdout, stderr)."""
-    import arguments
-    import demo_data
-    import examples
     import helpers
+    from datamap.data import examples
+    from datamap.demo import data
+    from datamap.options import arguments
 
-    make = demo_data.make_demo
+    make = data.make_demo
     sizes = {"train": N_TRAIN, "validation": N_EVAL}
     shorter = {name: {split: rows[: sizes[split]] for split, rows in make(name).items()} for name in ("", "nli")}
-    monkeypatch.setattr(demo_data, "make_demo", shorter.__getitem__)
+    monkeypatch.setattr(data, "make_demo", shorter.__getitem__)
     monkeypatch.setattr(arguments, "MODEL", str(tiny_model))
     monkeypatch.setattr(examples, "DEFAULT_DATASETS", {"qa": "demo", "nli": "demo:nli"})
     monkeypatch.chdir(tmp_path)
@@ -52,7 +52,7 @@ def names(directory: str) -> set[str]:
 def hashes(directory: str) -> dict[str, str]:
     """Hash of every file of a directory that is not of an evaluation."""
     files = [path for path in Path(directory).rglob("*") if path.is_file() and path.name not in EVALUATION]
-    return {str(path): outputs.file_hash(path) for path in files}
+    return {str(path): manifests.file_hash(path) for path in files}
 
 
 @pytest.mark.slow
@@ -73,7 +73,7 @@ def test_every_command_works_after_the_others(typed):
         assert hashes("trainer_output") == trained
     works("run.py --do_train --output_dir ./model_output --seed 456")
     works("run.py --do_eval --model ./model_output")
-    assert outputs.read_manifest("model_output")["seed"] == 456
+    assert manifests.read_manifest("model_output")["seed"] == 456
     assert names("model_output") >= EVALUATION
     assert hashes("trainer_output") == trained
 
@@ -81,7 +81,7 @@ def test_every_command_works_after_the_others(typed):
     assert (code, "trainer_output holds a finished run: choose another --output_dir, or pass" in err) == (2, True)
     assert hashes("trainer_output") == trained
     works(f"{SEVERAL} --overwrite_output_dir")
-    evaluated = outputs.read_manifest("trainer_output", outputs.EVAL_MANIFEST)
+    evaluated = manifests.read_manifest("trainer_output", manifests.EVAL_MANIFEST)
     assert (evaluated["data"]["eval"]["n_rows"], evaluated["ablations"]) == (20, "q_only")
     works("run.py --task nli --do_train --do_eval --output_dir ./nli_output")
 
@@ -105,4 +105,4 @@ def test_every_command_works_after_the_others(typed):
         "trainer_output", "model_output", "nli_output", "cartography_output", "cartography_analysis",
         "embeddings_output", "cluster_output", "integrated_analysis",
     }  # fmt: skip
-    assert all(outputs.has_manifest(directory) for directory in names("."))
+    assert all(manifests.has_manifest(directory) for directory in names("."))

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-import errors
-import records
-import sources
+from datamap import errors
+from datamap.data import records, sources
 
 NOTE = 'Pt "J. Doe", 50 mg,\ndaily 💊 — مرحبا; naïve\u2028end'
 ROWS = [

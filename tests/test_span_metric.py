@@ -6,7 +6,7 @@ import sys
 import evaluate
 import pytest
 
-import span_metric
+from datamap.evaluation import span_metric
 
 
 def prediction(example_id, text):

@@ -6,7 +6,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from spans import SpanCollector, first_largest, keep_best, search_spans, span_logits
+from datamap.evaluation.spans import SpanCollector, first_largest, keep_best, search_spans, span_logits
 
 
 def every_span(starts, ends, first, last, max_answer_length):

@@ -9,8 +9,8 @@ from conftest import byte_level_tokenizer, letter_losing_tokenizer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from token_places import mended_places
-from tokens import bare_encodings, tokenize_contexts
+from datamap.features.token_places import mended_places
+from datamap.features.tokens import bare_encodings, tokenize_contexts
 
 LATIN = "The patient was admitted to Amsterdam on Monday, with fever and a cough."
 KINDS = {"M": "mark", "L": "word", "N": "word", "P": "symbol", "S": "symbol"}
@@ -145,7 +145,7 @@ def test_places_are_in_order_and_spans_have_no_blank_at_their_edges(tokenizers, 
 @given(text=unicode_texts, cut=st.tuples(st.integers(0, 24), st.integers(0, 24)))
 def test_the_tokens_of_an_answer_cover_it_but_for_what_belongs_to_none(tokenizers, name, text, cut):
     """Beyond the answer they reach no further than their own characters and what hangs on these."""
-    from windows import gold_token_spans
+    from datamap.features.windows import gold_token_spans
 
     begin, end = sorted(min(place, len(text)) for place in cut)
     answer = text[begin:end]
@@ -177,7 +177,7 @@ def test_the_tokens_of_an_answer_cover_it_but_for_what_belongs_to_none(tokenizer
 
 def text_of(tokenizer, text, answer):
     """The text of an answer's tokens."""
-    from windows import gold_token_spans
+    from datamap.features.windows import gold_token_spans
 
     contexts, begin = tokenize_contexts(tokenizer, [text]), text.index(answer)
     first, last = gold_token_spans(contexts, np.array([0]), np.array([[begin, begin + len(answer)]]))[0]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-import tokens
+from datamap.features import tokens
 
 TEXTS = ["The patient was given 20 mg of aspirin.", "No fever.", "Ünïcode 🙂 text", ""] * 3
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from conftest import qa_frame
 
-from cpu_functions import CpuFunctions
-from evaluation import QaEvaluation
-from training import QaTrainer
-from windows import PadCollator, QaWindows
+from datamap.evaluation.tasks import QaEvaluation
+from datamap.features.windows import PadCollator, QaWindows
+from datamap.training.cpu_functions import CpuFunctions
+from datamap.training.trainer import QaTrainer
 
 
 def demo_windows(tokenizer, variant="", n_rows=48, max_length=40):
-    import demo_data
+    from datamap.demo import data
 
-    rows = demo_data.make_demo(variant)["train"][:n_rows]
+    rows = data.make_demo(variant)["train"][:n_rows]
     answers = [row["answers"] for row in rows]
     frame = qa_frame(
         *((r["context"], r["question"], a["text"], a["answer_start"]) for r, a in zip(rows, answers, strict=True))
@@ -298,7 +298,7 @@ def test_evaluating_on_the_way_changes_no_weight(tiny_model, tokenizer, tmp_path
 
 
 def test_nan_outputs_are_refused(tiny_model, tokenizer, tmp_path):
-    from errors import DataError
+    from datamap.errors import DataError
 
     trainer = make_trainer(tiny_model, tokenizer, tmp_path, n_rows=4)
     with torch.no_grad():

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import REAL_DATA, byte_level_tokenizer, qa_frame
 
-from errors import DataError, UsageError
-from windows import NEUTRAL_QUESTION, NliPairs, PadCollator, QaWindows, gold_char_spans
+from datamap.errors import DataError, UsageError
+from datamap.features.windows import NEUTRAL_QUESTION, NliPairs, PadCollator, QaWindows, gold_char_spans
 
 
 def recipe_windows(tokenizer, question, context, answer, max_length, doc_stride):
@@ -82,9 +82,9 @@ def wiki_frame(n_articles):
 
 
 def demo_frame(variant, n_rows):
-    import demo_data
+    from datamap.demo.data import make_demo
 
-    rows = demo_data.make_demo(variant)["validation"][:n_rows]
+    rows = make_demo(variant)["validation"][:n_rows]
     return qa_frame(*((r["context"], r["question"], r["answers"]["text"], r["answers"]["answer_start"]) for r in rows))
 
 
@@ -195,7 +195,7 @@ def test_lengths_are_those_of_the_items(tokenizer):
 
 
 def test_every_context_is_tokenised_once(tokenizer, monkeypatch):
-    import tokens
+    from datamap.features import tokens
 
     encoded, real = [], tokens.bare_encodings
     monkeypatch.setattr(tokens, "bare_encodings", lambda own, texts: encoded.extend(texts) or real(own, texts))

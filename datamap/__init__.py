@@ -1,0 +1,1 @@
+"""The rooms of the suite, each named by what it owns."""

@@ -1,0 +1,304 @@
+"""Examples: the checked rows of a split; which split is meant, which rows are held out, which are drawn."""
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from datamap.data.checks import NOT_TRAINED, check_nli, check_qa, n_repeats, summary_table
+from datamap.data.label_names import MergedLabels
+from datamap.data.records import canonical_nli, canonical_qa, unlabelled_nli, unlabelled_qa
+from datamap.data.sources import open_source
+from datamap.errors import DataError, UsageError, shortlist
+from datamap.files.manifests import ids_hash, texts_hash, trained_part
+from datamap.files.outputs import same_name, short_name
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_DATASETS = {"qa": "Eladio/emrqa-msquad", "nli": "snli"}
+EVAL_SPLITS = ("validation", "validation_matched", "dev", "trial")
+DEFAULT_HELD_OUT = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """The checked examples of one split: a canonical frame and how it came about.
+
+    `has_unanswerable` speaks of the whole split, whatever is held out or drawn later. `columns`: role → name, as in
+    --columns. `merged`: how labels of a model count as those of the data, None where they are the same.
+    """
+
+    frame: pd.DataFrame
+    problems: pd.DataFrame
+    name: str
+    split: str
+    label_names: tuple[str, ...] = ()
+    held_out: float | None = None
+    has_unanswerable: bool = False
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    merged: MergedLabels | None = None
+
+    def replaced(self, frame: pd.DataFrame, **changes) -> "Examples":
+        """The same examples with some of the rows (and other fields changed)."""
+        return dataclasses.replace(self, frame=frame.reset_index(drop=True), **changes)
+
+    def trainable(self) -> "Examples":
+        """Those rows only that can be trained on."""
+        return self.replaced(self.frame[self.frame["usable_for_training"]])
+
+    @property
+    def title(self) -> str:
+        """What figures and pages call these examples: the data set, of a file its name alone, and the split."""
+        return f"{short_name(self.name)}, {self.split}"
+
+    @property
+    def group_column(self) -> str:
+        """The column whose equal texts belong together: context (QA) or premise (NLI)."""
+        return "context" if "context" in self.frame else "premise"
+
+    @property
+    def n_unanswerable(self) -> int:
+        """Rows without a gold answer (QA)."""
+        return sum(not answer["text"] for answer in self.frame["answers"]) if "answers" in self.frame else 0
+
+
+def load_examples(source, split: str, task: str) -> Examples:
+    """Read a split, bring it into the canonical frame and check every row.
+
+    Raises:
+        DataError: the split does not exist, columns are missing, or no usable row is left.
+    """
+    where = f"{source.name}, split {split}"
+    raw = source.read(split)
+    if task == "qa":
+        frame, problems = check_qa(*canonical_qa(raw, where))
+        names = ()
+    else:
+        frame, problems, names = canonical_nli(raw, where, source.label_names)
+        frame, problems = check_nli(frame, problems)
+    examples = Examples(frame, problems.assign(split=split), source.name, split, names, columns=dict(source.columns))
+    if not len(frame) or not frame["usable_for_training"].any():
+        why = problems["problem"].mode().tolist()[:1] or ["it is empty"]
+        raise DataError(f"{where}: none of its {len(raw)} rows is usable ({why[0]}): look at the file.")
+    n_unanswerable = examples.n_unanswerable if task == "qa" else None
+    logger.info("%s\n%s", where, summary_table(problems, len(raw), n_unanswerable, n_repeats(frame)))
+    return dataclasses.replace(examples, has_unanswerable=examples.n_unanswerable > 0)
+
+
+def load_unlabelled(source, split: str, task: str) -> Examples:
+    """As `load_examples`, for rows to predict: labels are neither needed nor looked at; only empty contexts go.
+
+    Raises:
+        DataError: the split does not exist, columns are missing, or no context has any text.
+    """
+    where = f"{source.name}, split {split}"
+    raw = source.read(split)
+    read, check = (unlabelled_qa, check_qa) if task == "qa" else (unlabelled_nli, check_nli)
+    frame, problems = check(*read(raw, where))
+    problems["action"] = problems["action"].replace(NOT_TRAINED, "predicted all the same")
+    if not len(frame):
+        raise DataError(f"{where}: none of its {len(raw)} rows has a text to predict from: look at the file.")
+    logger.info("%s\n%s", where, summary_table(problems, len(raw), None, n_repeats(frame)))
+    return Examples(frame, problems.assign(split=split), source.name, split, columns=dict(source.columns))
+
+
+def described_rows(manifest: dict) -> dict:
+    """What a manifest says of the rows that its directory is about: those trained on, embedded or clustered."""
+    data = manifest.get("data", {})
+    return data.get("rows") or data.get("train") or {}
+
+
+def open_described(manifest: dict, asked: str | None, columns: Mapping[str, str] | None = None):
+    """The data set asked for or, without one, a manifest's own.
+
+    Without `columns` (role → name) the manifest's own data set is read by those that it was read by.
+
+    Raises:
+        DataError: it cannot be opened.
+    """
+    task = manifest.get("task", "nli")  # the layout of other trainers has no manifest and is about classification
+    described = described_rows(manifest)
+    if columns is None and (asked is None or same_name(asked, described.get("dataset"))):
+        columns = described.get("columns")
+    if asked:
+        return open_source(asked, task, columns)
+    try:
+        return open_source(described["dataset"], task, columns)
+    except DataError as error:
+        raise DataError(f"the data set that the manifest names cannot be opened, so give --dataset: {error}") from error
+
+
+def find_examples(
+    manifest: dict,
+    ids: Sequence[str],
+    dataset: str | None,
+    split: str | None,
+    columns: Mapping[str, str] | None = None,
+) -> Examples:
+    """The examples of `ids`, in their order, from the data set and split asked for or else the manifest's own.
+
+    `columns` as in `open_described`.
+
+    Raises:
+        DataError: the data set cannot be read, or lacks one of the ids, or has them with other texts.
+    """
+    source = open_described(manifest, dataset, columns)
+    split = split or described_rows(manifest).get("split") or "train"
+    examples = load_examples(source, split, manifest.get("task", "nli"))
+    frame = examples.frame.set_index("id", drop=False)
+    missing = [identifier for identifier in ids if identifier not in frame.index]
+    if missing:
+        raise DataError(
+            f"{source.name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} ids asked for are there, but "
+            f"{missing[0]} is not: give the --dataset and --split that they were taken from."
+        )
+    found = frame.loc[list(ids)]
+    same_rows = "texts_sha256" in manifest and manifest["ids_sha256"] == ids_hash(ids)
+    if same_rows and manifest["texts_sha256"] != texts_hash(found):
+        raise DataError(
+            f"{source.name}, split {split}, has all {len(ids)} ids asked for, but with other texts: give the "
+            "--dataset and --split that they were taken from."
+        )
+    logger.info("All %d ids found among the %d rows of %s, %s.", len(ids), len(frame), source.name, split)
+    return examples.replaced(found)
+
+
+def trained_examples(manifest: dict) -> Examples:
+    """The very rows that a run was trained on: its split, without what was held out or left out, and its sample.
+
+    Raises:
+        DataError: the data set cannot be read, or is not what it was.
+    """
+    trained, arguments = manifest["data"]["train"], manifest["arguments"]
+    examples = load_examples(open_described(manifest, None), trained["split"], manifest["task"])
+    if trained["held_out"]:
+        examples = hold_out(examples, trained["held_out"])[0]
+    examples = sample_rows(examples.trainable(), arguments["max_train_samples"], manifest["seed"])
+    if ids_hash(examples.frame["id"]) != trained["ids_sha256"]:
+        raise DataError(
+            f"{examples.name}, split {examples.split}, does not hold the {trained['n_rows']} rows that the model was "
+            "trained on any more: give --dataset and --split."
+        )
+    return examples
+
+
+def eval_split_of(source, asked: str | None) -> str | None:
+    """The split to evaluate on: the one asked for, else the first of the usual ones; None if the source has none."""
+    return asked or next((split for split in EVAL_SPLITS if split in source.splits), None)
+
+
+def hold_out(whole: Examples, fraction: float) -> tuple[Examples, Examples]:
+    """Split examples into (rest, held out): whole contexts in the order of their hash that fit into `fraction`.
+
+    Rows with the same context (NLI: premise) stay together. The choice depends on nothing but the texts: neither on
+    the seed nor on the order of the rows. The problems go with the rows that have them.
+
+    Raises:
+        DataError: there are fewer than two contexts.
+    """
+    frame, column = whole.frame, whole.group_column
+    sizes = frame.groupby(column, sort=False).size()
+    if len(sizes) < 2:
+        raise DataError(f"{whole.name}: all rows share one {column}, so none can be held out: pass --eval_dataset.")
+    by_hash = sorted(sizes.index, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
+    chosen, n_rows = set(), 0
+    for text in by_hash[:-1]:
+        if not chosen or n_rows + sizes[text] <= fraction * len(frame):
+            chosen.add(text)
+            n_rows += sizes[text]
+    taken = frame[column].isin(chosen)
+    logger.info("%d of %d rows of %s are held out for evaluation, by %s.", n_rows, len(frame), whole.name, column)
+    moved = whole.problems["id"].isin(set(frame.loc[taken, "id"]))
+    rest = whole.replaced(frame[~taken], problems=whole.problems[~moved], held_out=fraction)
+    return rest, whole.replaced(frame[taken], problems=whole.problems[moved], held_out=fraction)
+
+
+def sample_rows(examples: Examples, n_rows: int | None, seed: int) -> Examples:
+    """At most `n_rows` rows, drawn with the seed and left in their order; everything when `n_rows` is None."""
+    total = len(examples.frame)
+    if n_rows is None or n_rows >= total:
+        return examples
+    chosen = np.sort(np.random.default_rng(seed).choice(total, size=n_rows, replace=False))
+    logger.info("%d of %d rows of %s, %s, drawn with seed %d.", n_rows, total, examples.name, examples.split, seed)
+    return examples.replaced(examples.frame.iloc[chosen])
+
+
+def predicted_split(source, asked: str | None) -> str:
+    """The split to predict: the one asked for, else the only one.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if asked is None and len(source.splits) > 1:
+        raise UsageError(f"{source.name} has the splits {', '.join(source.splits)}: choose one with --split.")
+    return asked or source.splits[0]
+
+
+def load_data(options, training_args) -> dict[str, Examples]:
+    """The examples under "train" and "eval", as far as asked for: checked, held out, sampled, and fit to train on.
+
+    Those to predict are under "predict", alone.
+
+    Args:
+        options: run.py's own options.
+        training_args: TrainingArguments; `do_train`, `do_eval` and `do_predict` say what is needed.
+
+    Raises:
+        DataError: a data set cannot be read or has no usable rows.
+        UsageError: it is not said on what to evaluate, or what to predict.
+    """
+    name = options.dataset or DEFAULT_DATASETS[options.task]
+    data = {}
+    with training_args.main_process_first(desc="loading the data"):
+        source = open_as_trained(options, name) if training_args.do_train or not options.eval_dataset else None
+        if training_args.do_predict:
+            return {"predict": load_unlabelled(source, predicted_split(source, options.split), options.task)}
+        if training_args.do_train:
+            data["train"] = load_examples(source, options.train_split, options.task)
+        if training_args.do_train and options.validation_fraction and not training_args.do_eval:
+            data["train"] = hold_out(data["train"], options.validation_fraction)[0]
+        if training_args.do_eval:
+            eval_source = open_as_trained(options, options.eval_dataset) if options.eval_dataset else source
+            data = add_eval_examples(options, data, source, eval_source)
+    limits = {"train": options.max_train_samples, "eval": options.max_eval_samples}
+    if "train" in data:
+        data["train"] = data["train"].trainable()
+    return {purpose: sample_rows(part, limits[purpose], training_args.seed) for purpose, part in data.items()}
+
+
+def open_as_trained(options, name: str):
+    """A data set of run.py by --columns or, without them, as --model read it if it was trained on the same one."""
+    columns = options.columns
+    trained = trained_part(options.model, name) if columns is None else {}
+    if trained.get("columns"):
+        columns = trained["columns"]
+        listed = " ".join(f"{role}={column}" for role, column in columns.items())
+        logger.info("%s is read as --model read it: --columns %s.", name, listed)
+    return open_source(name, options.task, columns)
+
+
+def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -> dict[str, Examples]:
+    """`data` with "eval": a split to evaluate on, or rows held out of the training split where there is none."""
+    split = None if options.validation_fraction else eval_split_of(eval_source, options.eval_split)
+    if split is None and options.eval_dataset:
+        if len(eval_source.splits) > 1:
+            listed = shortlist(eval_source.splits)
+            raise UsageError(
+                f"--eval_dataset {options.eval_dataset} has the splits {listed}: choose one with --eval_split."
+            )
+        split = eval_source.splits[0]
+    if split is not None:
+        return data | {"eval": load_examples(eval_source, split, options.task)}
+    if "train" not in data and options.validation_fraction is None:
+        held_out = trained_part(options.model, source.name).get("held_out")
+        rows = f"--validation_fraction {held_out} for those" if held_out else "the --validation_fraction"
+        raise UsageError(
+            f"{source.name} has no split to evaluate on (it has {shortlist(source.splits)}): pass --eval_split to "
+            f"evaluate on all rows of one, or {rows} that training held out."
+        )
+    whole = data.get("train") or load_examples(source, options.train_split, options.task)
+    rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)
+    return {"train": rest, "eval": held_out} if "train" in data else {"eval": held_out}

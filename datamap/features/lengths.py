@@ -1,0 +1,32 @@
+"""Lengths of windows in tokens: what was asked for, the default, what a model takes."""
+
+import sys
+
+from datamap.errors import UsageError
+from datamap.options.defaults import DOC_STRIDE
+
+
+def window_limit(config, tokenizer) -> int:
+    """The longest sequence, in tokens, that the model and its tokenizer take."""
+    positions = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    if config.model_type in {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "roberta-prelayernorm"}:
+        positions -= config.pad_token_id + 1  # these models number positions from pad_token_id + 1
+    return min(positions, tokenizer.model_max_length)
+
+
+def resolve_doc_stride(asked: int | None, max_length: int) -> int:
+    """The tokens that neighbouring windows share: what was asked for, else the default or a third of a window."""
+    return min(DOC_STRIDE, max_length // 3) if asked is None else asked
+
+
+def resolve_max_length(asked: int | None, default: int, limit: int) -> int:
+    """The window length in tokens: what was asked for, else the default or, if smaller, the model's limit.
+
+    Raises:
+        UsageError: more was asked for than the model can take.
+    """
+    if asked is not None and asked > limit:
+        raise UsageError(
+            f"--max_length {asked} is more than the model's {limit} positions: lower it to {limit} or less."
+        )
+    return asked if asked is not None else min(default, limit)

@@ -1,0 +1,51 @@
+"""Output directories: which may be written to, and what of an earlier run is removed."""
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from datamap.errors import DataError, UsageError
+from datamap.files.manifests import MANIFEST, has_manifest, read_manifest
+
+
+def remove_leftovers(directory: Path, names: Iterable[str]) -> None:
+    """Remove the temporary files that a killed run left beside files of these names."""
+    for name in names:
+        for path in Path(directory).glob(f".{name}.*"):
+            path.unlink(missing_ok=True)
+
+
+def refuse_unwritable(directory: Path) -> None:
+    """UsageError when no file can be made in `directory`, or where it would be made; leaves nothing behind."""
+    try:
+        place = next(place for place in (directory, *directory.absolute().parents) if place.exists())
+        with tempfile.TemporaryFile(dir=place):
+            return
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(f"--output_dir {directory} cannot be written to ({reason}): choose another one.") from error
+
+
+def refuse_foreign_directory(directory: Path, script: str) -> None:
+    """UsageError when `directory` is a file, or holds the finished run of another script than `script`."""
+    if directory.exists() and not directory.is_dir():
+        raise UsageError(f"--output_dir {directory} is a file: choose another name.")
+    if has_manifest(directory) and read_manifest(directory).get("script") != script:
+        raise UsageError(f"--output_dir {directory} holds the finished run of another script: choose another one.")
+
+
+def clear(directory: Path, names: Iterable[str], manifest: str = MANIFEST) -> None:
+    """Remove files that are going to be written again, the manifest before all else.
+
+    Raises:
+        DataError: one of them cannot be removed.
+    """
+    if not Path(directory).is_dir():
+        return
+    for name in (manifest, *names):
+        path = Path(directory) / name
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DataError(f"{path} could not be removed ({error.strerror}): choose another directory.") from error
+    remove_leftovers(directory, (manifest, *names))

@@ -17,17 +17,6 @@ from datamap.options.defaults import DEMO_MODEL
 
 logger = logging.getLogger(__name__)
 
-# Modules beside the package with loggers of their own.
-TOP_LEVEL = (
-    "analyze_cartography",
-    "analyze_dataset",
-    "cartography_callback",
-    "cluster_analysis",
-    "extract_embeddings",
-    "helpers",
-    "run",
-)
-
 
 def run_script(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
     """Run a script's `main` on the command line; turn what the user can mend into one sentence and an exit code."""
@@ -54,7 +43,8 @@ def set_up_logging() -> None:
     level = logging.INFO if is_first_process() else logging.ERROR
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     warnings.filterwarnings("ignore", message="'pin_memory' argument is set")  # Trainer's default, harmless on a CPU
-    for name in ("__main__", *TOP_LEVEL, "datamap"):
+    beside = sorted(path.stem for path in Path(__file__).resolve().parent.glob("*.py"))
+    for name in ("__main__", "datamap", *beside):
         logging.getLogger(name).setLevel(level)
 
 

@@ -1,4 +1,4 @@
-"""Samples for a person to read: which examples of a group, and what is shown of each."""
+"""Samples for a person to read: which examples of a region."""
 
 import numpy as np
 import pandas as pd

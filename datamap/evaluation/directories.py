@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import hashlib
-import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,8 +11,6 @@ from pathlib import Path
 from datamap.errors import UsageError
 from datamap.files import checkpoints, directories, manifests, outputs
 from datamap.files.models import WEIGHT_FILES
-
-logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import logging
 from collections.abc import Iterable
 
 import numpy as np
@@ -11,8 +10,6 @@ import torch
 from datamap.errors import DataError, UsageError
 from datamap.features.batches import rounded
 from datamap.features.tokens import Ragged, TokenizedContexts, tokenize_contexts, tokenize_pairs, tokenize_texts
-
-logger = logging.getLogger(__name__)
 
 NEUTRAL_QUESTION = "What does the text say?"
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")

@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import hashlib
 import json
-import logging
 import platform
 import shlex
 import subprocess
@@ -18,8 +17,6 @@ from datamap.files.outputs import read_json, same_name, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-
-logger = logging.getLogger(__name__)
 
 
 def described(part) -> dict:

@@ -1,4 +1,4 @@
-"""File and column names of every output directory, their writers and readers, and the manifest that closes a run.
+"""File and column names of every output directory, their writers and readers.
 
 Every file is written under a temporary name and moved into place, so that a killed run never leaves half a file;
 `manifest.json` comes last, so that a directory without it is an unfinished run (`eval_manifest.json` closes an
@@ -9,7 +9,6 @@ import contextlib
 import csv
 import errno
 import json
-import logging
 import math
 import os
 import shutil
@@ -23,7 +22,6 @@ from datamap.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-logger = logging.getLogger(__name__)
 
 EVAL_METRICS = "eval_metrics.json"
 EVAL_PREDICTIONS = "eval_predictions.jsonl"

@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from cartography_callback import CartographyCallback
-from datamap.evaluation.tasks import QaEvaluation
+from datamap.evaluation.qa import QaEvaluation
 from datamap.features.windows import MODEL_INPUTS, PadCollator, QaWindows
 from datamap.options.precision import BF16, FLOAT32
 from datamap.training import devices, memory

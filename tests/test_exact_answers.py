@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import byte_level_tokenizer, letter_losing_tokenizer, qa_frame, save_electra
 
-from datamap.evaluation.tasks import QaEvaluation
+from datamap.evaluation.qa import QaEvaluation
 from datamap.features.windows import QaWindows
 
 MARKS = {

@@ -16,8 +16,9 @@ from torch.utils._pytree import tree_leaves
 
 from cartography_callback import CartographyCallback, nli_measures, qa_measures
 from datamap.embeddings.encoder import Batches, write_shard
+from datamap.evaluation.nli import NliEvaluation
+from datamap.evaluation.qa import QaEvaluation
 from datamap.evaluation.spans import search_spans
-from datamap.evaluation.tasks import NliEvaluation, QaEvaluation
 from datamap.features.batches import micro_batches
 from datamap.training import devices
 from datamap.training.trainer import NliTrainer, QaTrainer

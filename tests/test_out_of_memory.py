@@ -55,7 +55,7 @@ def test_no_batch_size_that_has_room(train, monkeypatch):
 
 
 def test_an_evaluation_on_the_way_names_its_own_flag(train, monkeypatch):
-    monkeypatch.setattr("datamap.evaluation.tasks.QaEvaluation.reduce", raising(CUBLAS_FULL))
+    monkeypatch.setattr("datamap.evaluation.qa.QaEvaluation.reduce", raising(CUBLAS_FULL))
     sentence = train("--do_eval", "--eval_strategy", "steps", "--eval_steps", 1, "--max_eval_samples", 8)
     assert sentence == "error: the GPU's memory is full: lower --per_device_eval_batch_size or --max_length."
 

@@ -11,7 +11,7 @@ import torch
 from conftest import qa_frame
 
 from datamap.errors import DataError
-from datamap.evaluation.predictions import QaPrediction
+from datamap.evaluation.qa import QaPrediction
 from datamap.features.windows import QaWindows
 
 ROWS = [

@@ -69,12 +69,12 @@ def test_predictions_carry_the_source_and_the_scores(trained):
 
 
 def test_metrics_equal_the_evaluate_metric_on_the_predictions(trained):
-    from datamap.evaluation.span_metric import SpanMetric
+    from datamap.evaluation.squad_metric import SquadMetric
 
     rows = read_jsonl(trained / "eval_predictions.jsonl")
     figures = json.loads((trained / "eval_metrics.json").read_text())
     answers = [{key: row["answers"][key] for key in ("text", "answer_start")} for row in rows]
-    expected = SpanMetric(keep_in_memory=True).compute(
+    expected = SquadMetric(keep_in_memory=True).compute(
         predictions=[{"id": row["id"], "prediction_text": row["predicted_answer"]} for row in rows],
         references=[{"id": row["id"], "answers": answer} for row, answer in zip(rows, answers, strict=True)],
     )

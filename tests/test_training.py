@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import qa_frame
 
-from datamap.evaluation.tasks import QaEvaluation
+from datamap.evaluation.qa import QaEvaluation
 from datamap.features.windows import PadCollator, QaWindows
 from datamap.training.cpu_functions import CpuFunctions
 from datamap.training.trainer import QaTrainer

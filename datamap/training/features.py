@@ -7,8 +7,8 @@ import pandas as pd
 
 from datamap.data.records import problems_frame
 from datamap.errors import UsageError
-from datamap.evaluation.predictions import NliPrediction, QaPrediction
-from datamap.evaluation.tasks import NliEvaluation, QaEvaluation
+from datamap.evaluation.nli import NliEvaluation, NliPrediction
+from datamap.evaluation.qa import QaEvaluation, QaPrediction
 from datamap.features.lengths import resolve_doc_stride
 from datamap.features.windows import NliPairs, QaWindows
 from datamap.files import manifests, outputs

@@ -1,4 +1,4 @@
-"""SpanMetric: exact figures, the join by id, and that no connection is opened."""
+"""SquadMetric: exact figures, the join by id, and that no connection is opened."""
 
 import socket
 import sys
@@ -6,7 +6,7 @@ import sys
 import evaluate
 import pytest
 
-from datamap.evaluation import span_metric
+from datamap.evaluation import squad_metric
 
 
 def prediction(example_id, text):
@@ -27,7 +27,7 @@ def no_network(monkeypatch):
 
 @pytest.fixture(params=[True, False], ids=["in_memory", "on_disk"])
 def metric(request, tmp_path, no_network):
-    return span_metric.SpanMetric(keep_in_memory=request.param, cache_dir=str(tmp_path))
+    return squad_metric.SquadMetric(keep_in_memory=request.param, cache_dir=str(tmp_path))
 
 
 def test_rows_are_joined_by_id_whatever_their_order(metric):
@@ -102,9 +102,9 @@ def test_ids_added_in_batches_are_matched_too(metric):
 def test_evaluate_loads_the_file_without_network(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate.config, "HF_MODULES_CACHE", str(tmp_path))
     monkeypatch.setattr(sys, "path", sys.path.copy())
-    loaded = evaluate.load(span_metric.__file__, keep_in_memory=True, cache_dir=str(tmp_path))
-    assert type(loaded).__name__ == "SpanMetric"
-    assert type(loaded).__module__.startswith("evaluate_modules.metrics.span_metric.")
+    loaded = evaluate.load(squad_metric.__file__, keep_in_memory=True, cache_dir=str(tmp_path))
+    assert type(loaded).__name__ == "SquadMetric"
+    assert type(loaded).__module__.startswith("evaluate_modules.metrics.squad_metric.")
     figures = loaded.compute(
         predictions=[prediction("0012", "Denver")],
         references=[reference("0012", "the Broncos", "Denver Broncos")],

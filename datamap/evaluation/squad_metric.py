@@ -1,6 +1,6 @@
 """Exact match and F1 of extracted answers as an `evaluate.Metric` that needs no network.
 
-`SpanMetric().compute(predictions=..., references=...)` takes the rows of the stock squad metric, unanswerable
+`SquadMetric().compute(predictions=..., references=...)` takes the rows of the stock squad metric, unanswerable
 ones included (squad_v2's column no_answer_probability has no place here), and returns the figures of
 `metrics.squad_summary`. `evaluate.load` with the path of this file gives the same class, as long as
 `metrics.py` beside it can be imported.
@@ -21,7 +21,7 @@ Rows are matched by id, in any order.
 """
 
 
-class SpanMetric(evaluate.Metric):
+class SquadMetric(evaluate.Metric):
     """Scores of answer texts against all gold answers, joined by id.
 
     The no-answer decision is the caller's: a prediction is "" where the model holds the question unanswerable

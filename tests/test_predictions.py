@@ -102,7 +102,7 @@ def test_a_probability_is_its_share_of_all_spans_of_all_windows(tokenizer, allow
         reduced = prediction.reduce(found, inputs | {"attention_mask": mask}, torch.zeros(len(rows)))
         prediction.add(*(part.numpy() for part in reduced))
     assert prediction.finish() == {}
-    assert prediction.sums.waiting == {}
+    assert prediction.sums.whole.waiting == {}
     listed = list(prediction.predictions())
     assert [row["id"] for row in listed] == ["0", "1", "2"]
     for example, row in enumerate(listed):

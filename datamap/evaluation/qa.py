@@ -8,7 +8,7 @@ import torch
 from datamap.evaluation.figures import interval, shown, source_fields
 from datamap.evaluation.metrics import best_null_threshold, squad_scores, squad_summary
 from datamap.evaluation.span_answers import SpanAnswers
-from datamap.evaluation.spans import log_span_sum, span_logits
+from datamap.evaluation.spans import WholeExamples, log_span_sum, span_logits
 
 
 class QaEvaluation(SpanAnswers):
@@ -107,23 +107,14 @@ class SpanSums:
     """
 
     def __init__(self, windows, max_answer_length: int):
-        self.windows, self.max_answer_length = windows, max_answer_length
-        self.n_windows = np.bincount(windows.example, minlength=windows.n_examples)
+        self.max_answer_length = max_answer_length
+        self.whole = WholeExamples(windows)
         self.log_sums = np.full(windows.n_examples, np.nan)
-        self.waiting: dict[int, dict[int, tuple[int, np.ndarray, np.ndarray]]] = {}
 
     def add(self, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> None:
         """Take a batch: window rows [b], start and end logits [b, length]."""
-        windows, begins = self.windows, self.windows.context_starts(rows)
-        for row, begin, start, end in zip(rows.tolist(), begins.tolist(), starts, ends, strict=True):
-            example = int(windows.example[row])
-            if not np.isnan(self.log_sums[example]):
-                continue
-            context = slice(begin, begin + int(windows.last[row] - windows.first[row]))
-            parts = self.waiting.setdefault(example, {})
-            parts[row] = int(windows.first[row]), start[context].copy(), end[context].copy()
-            if len(parts) == self.n_windows[example]:
-                self.log_sums[example] = log_span_sum(self.waiting.pop(example).values(), self.max_answer_length)
+        for example, parts in self.whole.take(rows, starts, ends):
+            self.log_sums[example] = log_span_sum(parts, self.max_answer_length)
 
 
 class QaPrediction(SpanAnswers):

@@ -1,6 +1,6 @@
 """Span search: the best spans of every window, found on the device, folded into the best of every example."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -87,8 +87,8 @@ def largest(values: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:
     return found, torch.cat([first, places[:, 1:]], dim=1)
 
 
-def log_span_sum(windows: Iterable[tuple[int, np.ndarray, np.ndarray]], max_answer_length: int) -> float:
-    """log sum of exp(start + end logit) over the spans of one example, each with the highest score of its windows.
+def best_span_scores(windows: Iterable[tuple[int, np.ndarray, np.ndarray]], max_answer_length: int) -> np.ndarray:
+    """The start + end logit of every span of one example, each the highest of its windows.
 
     Args:
         windows: of the example: the first context token (counted in the context), start and end logits [n] of its
@@ -96,20 +96,61 @@ def log_span_sum(windows: Iterable[tuple[int, np.ndarray, np.ndarray]], max_answ
         max_answer_length: tokens, at least 1.
 
     Returns:
-        The sum over every span with start <= end, inside a window, of at most `max_answer_length` tokens; -inf where
-        there is none.
+        float64 [context tokens, tokens of the longest span]: at [s, d] the span of d + 1 tokens that begins at token s;
+        -inf where no window holds it.
     """
     parts = [(first, starts.astype(np.float64), ends.astype(np.float64)) for first, starts, ends in windows]
     n_tokens = max(first + len(starts) for first, starts, _ in parts)
     reach = min(max_answer_length, max(n_tokens, 1))
-    best = np.full((n_tokens, reach), -np.inf)  # best[s, d]: the span of d + 1 tokens that begins at token s
+    best = np.full((n_tokens, reach), -np.inf)
     for first, starts, ends in parts:
         reached = np.concatenate([ends, np.full(reach - 1, -np.inf)])
         scores = starts[:, None] + np.lib.stride_tricks.sliding_window_view(reached, reach)[: len(starts)]
         rows = slice(first, first + len(starts))
         best[rows] = np.maximum(best[rows], scores)
+    return best
+
+
+def log_span_sum(windows: Iterable[tuple[int, np.ndarray, np.ndarray]], max_answer_length: int) -> float:
+    """log sum of exp(start + end logit) over the spans of one example (see `best_span_scores`); -inf without any."""
+    best = best_span_scores(windows, max_answer_length)
     top = best.max(initial=-np.inf)
     return float(top + np.log(np.exp(best - top).sum())) if np.isfinite(top) else -np.inf
+
+
+class WholeExamples:
+    """Logits of windows that wait until all windows of their example came, in any order and repeatedly.
+
+    Attributes:
+        done: whether every window of the example came, bool [n_examples].
+        waiting: the windows of the others by example: {window: (first context token, start logits, end logits)}.
+    """
+
+    def __init__(self, windows):
+        self.windows = windows
+        self.n_windows = np.bincount(windows.example, minlength=windows.n_examples)
+        self.done = self.n_windows == 0
+        self.waiting: dict[int, dict[int, tuple[int, np.ndarray, np.ndarray]]] = {}
+
+    def take(
+        self, rows: np.ndarray, starts: np.ndarray, ends: np.ndarray
+    ) -> Iterator[tuple[int, list[tuple[int, np.ndarray, np.ndarray]]]]:
+        """Take a batch: window rows [b], start and end logits [b, length].
+
+        Yields:
+            Each example that is whole now and its windows, as `best_span_scores` takes them; they are let go.
+        """
+        windows, begins = self.windows, self.windows.context_starts(rows)
+        for row, begin, start, end in zip(rows.tolist(), begins.tolist(), starts, ends, strict=True):
+            example = int(windows.example[row])
+            if self.done[example]:
+                continue
+            context = slice(begin, begin + int(windows.last[row] - windows.first[row]))
+            parts = self.waiting.setdefault(example, {})
+            parts[row] = int(windows.first[row]), start[context].copy(), end[context].copy()
+            if len(parts) == self.n_windows[example]:
+                self.done[example] = True
+                yield example, list(self.waiting.pop(example).values())
 
 
 def keep_best(candidates: dict[str, np.ndarray], n_best: int) -> dict[str, np.ndarray]:

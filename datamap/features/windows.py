@@ -119,6 +119,7 @@ class QaWindows(torch.utils.data.Dataset):
         start_positions, end_positions: gold labels as positions in the window; the classifier token where the window
             does not hold the whole gold span.
         has_gold: whether the window holds the whole gold span (for an unanswerable example: every window).
+        gold_spans: each example's gold span (see `gold_token_spans`), int64 [n_examples, 2].
         gold_lengths: tokens in each example's gold span, 0 where there is none (one entry per example).
         without_tokens: the examples, by row, whose gold answer no token stands for; {row: answer}.
         inexact: the examples, by row, whose gold tokens have another text than the answer; {row: (answer, text)}.
@@ -164,7 +165,7 @@ class QaWindows(torch.utils.data.Dataset):
 
     def _label_windows(self, frame) -> None:
         char_spans = gold_char_spans(frame["answers"])
-        spans = gold_token_spans(self.contexts, self.context_rows, char_spans)
+        self.gold_spans = spans = gold_token_spans(self.contexts, self.context_rows, char_spans)
         self.gold_lengths = np.where(spans[:, 0] == NOT_FOUND, 0, spans[:, 1] - spans[:, 0] + 1)
         self._compare_gold(frame["context"].tolist(), char_spans, spans)
         unanswerable = np.fromiter((not answer["text"] for answer in frame["answers"]), dtype=bool, count=len(frame))

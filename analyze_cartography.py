@@ -182,38 +182,17 @@ def summary_table(metrics) -> str:
     return table.to_string()
 
 
-def sample_records(options: argparse.Namespace, metrics, gold_probs, examples) -> dict:
-    """The content of category_samples.json: for every region its count and its extreme and typical examples."""
-    from datamap.data.shown import shown_text
-    from datamap.dynamics.measures import REGIONS
-    from datamap.dynamics.recordings import shortest
-    from datamap.dynamics.samples import region_rows
-
-    texts = examples.frame.to_dict("records") if examples is not None else None
-    rows = metrics.to_dict("records")
-
-    def record(row: int) -> dict:
-        text = shown_text(texts[row], examples.label_names) if texts else {}
-        figures = {name: value for name, value in rows[row].items() if name not in ("id", "region")}
-        return {"id": rows[row]["id"], **text, **figures, "gold_probs": shortest(gold_probs[:, row])}
-
-    found = {}
-    for region in REGIONS:
-        chosen = region_rows(metrics, region, options.n_examples, options.seed)
-        listed = {kind: [record(row) for row in numbers] for kind, numbers in chosen.items()}
-        found[region] = {"count": int((metrics["region"] == region).sum())} | listed
-    return found
-
-
 def write_results(options: argparse.Namespace, metrics, gold_probs, examples) -> None:
     """Write tables, samples and figures; those that need texts only where there are any."""
     from datamap.data.questions import groupings
     from datamap.dynamics import plots
     from datamap.dynamics.groups import group_table
+    from datamap.dynamics.samples import region_samples
 
     directory = Path(options.output_dir)
     title = outputs.short_name(options.cartography_dir) if examples is None else examples.title
-    outputs.write_json(directory / SAMPLES, sample_records(options, metrics, gold_probs, examples))
+    samples = region_samples(metrics, gold_probs, examples, options.n_examples, options.seed)
+    outputs.write_json(directory / SAMPLES, samples)
     figures = {
         DISTRIBUTIONS: plots.metric_distributions(metrics),
         CORRECTNESS: plots.confidence_vs_correctness(metrics),

@@ -1,7 +1,12 @@
-"""Samples for a person to read: which examples of a region."""
+"""Samples for a person to read: which examples of a region, and what is shown of them."""
 
 import numpy as np
 import pandas as pd
+
+from datamap.data.examples import Examples
+from datamap.data.shown import shown_text
+from datamap.dynamics.measures import REGIONS
+from datamap.dynamics.recordings import shortest
 
 EXTREMES = {"easy": ("confidence", False), "ambiguous": ("variability", False), "hard": ("confidence", True)}
 
@@ -21,3 +26,30 @@ def region_rows(metrics: pd.DataFrame, region: str, n_examples: int, seed: int) 
     points = metrics[["confidence", "variability"]].to_numpy()
     distance = np.linalg.norm(points[rest] - points[rows].mean(axis=0), axis=1) if len(rest) else np.empty(0)
     return {"extreme": extreme, "typical": rest[np.argsort(distance, kind="stable")][:n_examples]}
+
+
+def region_samples(
+    metrics: pd.DataFrame, gold_probs: np.ndarray, examples: Examples | None, n_examples: int, seed: int
+) -> dict[str, dict]:
+    """The content of category_samples.json: for every region its count and its extreme and typical examples.
+
+    Args:
+        metrics: a row an example, with `id` and `region`.
+        gold_probs: [n_epochs, n_examples] in [0, 1], NaN where an example was not seen.
+        examples: with the texts of the same rows in the same order; None where no data set is known.
+        n_examples: of each kind, as in `region_rows`.
+    """
+    texts = examples.frame.to_dict("records") if examples is not None else None
+    rows = metrics.to_dict("records")
+
+    def record(row: int) -> dict:
+        text = shown_text(texts[row], examples.label_names) if texts else {}
+        figures = {name: value for name, value in rows[row].items() if name not in ("id", "region")}
+        return {"id": rows[row]["id"], **text, **figures, "gold_probs": shortest(gold_probs[:, row])}
+
+    found = {}
+    for region in REGIONS:
+        chosen = region_rows(metrics, region, n_examples, seed)
+        listed = {kind: [record(row) for row in numbers] for kind, numbers in chosen.items()}
+        found[region] = {"count": int((metrics["region"] == region).sum())} | listed
+    return found

@@ -49,6 +49,7 @@ class _PlainLiterals(ast.NodeTransformer):
     """`array([...], dtype=object)`, `np.int64(19)`, `np.str_('x')` and `nan`, as numpy and pandas write them."""
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        """A call of `array` or of anything of numpy's is its first argument; other calls stay, and are no literals."""
         self.generic_visit(node)
         called = node.func
         of_numpy = isinstance(called, ast.Attribute) and getattr(called.value, "id", None) in NUMPY

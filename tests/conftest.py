@@ -1,15 +1,15 @@
-"""Fixtures that several test files use: the real tokenizer, a tiny ELECTRA, small QA frames, the script in-process."""
+"""Fixtures that several test files use: the real tokenizer, a tiny ELECTRA, the script in-process."""
 
 import os
 import shutil
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+from tests.models import save_electra
+from tests.paths import REAL_DATA
 
-REAL_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def pytest_addoption(parser):
@@ -55,19 +55,6 @@ def tokenizer(demo_model_path):
     return AutoTokenizer.from_pretrained(demo_model_path)
 
 
-def save_electra(directory: Path, tokenizer, **sizes) -> Path:
-    """An ELECTRA encoder with random weights, saved with the tokenizer; `sizes` override a tiny configuration."""
-    import torch
-    from transformers import ElectraConfig, ElectraModel
-
-    tiny = {"hidden_size": 32, "embedding_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = ElectraConfig(vocab_size=len(tokenizer), **(tiny | {"intermediate_size": 64} | sizes))
-    torch.manual_seed(0)
-    ElectraModel(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory, tokenizer) -> Path:
     return save_electra(tmp_path_factory.mktemp("tiny_electra"), tokenizer)
@@ -78,19 +65,6 @@ def still_model(tmp_path_factory, tokenizer) -> Path:
     """The tiny ELECTRA without dropout."""
     without = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return save_electra(tmp_path_factory.mktemp("still_electra"), tokenizer, **without)
-
-
-def qa_frame(*rows: tuple) -> pd.DataFrame:
-    """A canonical QA frame from (context, question, answer texts, answer starts)."""
-    return pd.DataFrame(
-        {
-            "id": [str(number) for number in range(len(rows))],
-            "context": [row[0] for row in rows],
-            "question": [row[1] for row in rows],
-            "answers": [{"text": list(row[2]), "answer_start": list(row[3])} for row in rows],
-            "usable_for_training": [True] * len(rows),
-        }
-    )
 
 
 @pytest.fixture
@@ -109,38 +83,3 @@ def command(capsys):
         return code, captured.out, captured.err
 
     return call
-
-
-def byte_level_tokenizer(texts, pre_tokenizer=None, trim_offsets=True, add_prefix_space=False):
-    """A RoBERTa-like tokenizer (byte-level BPE, two separators between the sides, no token types), trained here."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-    from transformers import PreTrainedTokenizerFast
-
-    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizer or pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600, special_tokens=special, show_progress=False, initial_alphabet=alphabet
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.post_processor = processors.RobertaProcessing(
-        ("</s>", 2), ("<s>", 0), trim_offsets=trim_offsets, add_prefix_space=add_prefix_space
-    )
-    names = {"cls_token": "<s>", "bos_token": "<s>", "pad_token": "<pad>", "sep_token": "</s>", "eos_token": "</s>"}
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        unk_token="<unk>",
-        mask_token="<mask>",
-        model_input_names=["input_ids", "attention_mask"],
-        **names,
-    )
-
-
-def letter_losing_tokenizer(texts, trim_offsets=True):
-    """Byte-level BPE behind another pre-tokenizer; with `trim_offsets` the places of words lack their first letter."""
-    from tokenizers import pre_tokenizers as pre
-
-    parts = pre.Sequence([pre.Whitespace(), pre.ByteLevel(add_prefix_space=True), pre.Punctuation()])
-    return byte_level_tokenizer(texts, parts, trim_offsets, add_prefix_space=True)

@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
 NEEDS_A_CARD = {"card", "numbers", "memory", "processes", "budget", "tests"}
 
 

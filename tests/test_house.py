@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.paths import ROOT
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = {"run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset"}
 PARSERS = {"run": "datamap.options.arguments"}  # of scripts whose parser has a module of its own

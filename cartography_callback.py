@@ -20,54 +20,13 @@ from datamap.dynamics import recordings
 from datamap.dynamics.measures import FEW_EPOCHS, fold_windows, over_epochs
 from datamap.dynamics.recordings import RunningEpoch
 from datamap.errors import DataError
-from datamap.evaluation.spans import first_largest, span_logits
+from datamap.evaluation.gold_measures import NLI_WINDOW_MEASURES, QA_WINDOW_MEASURES, nli_measures, qa_measures
 from datamap.files import manifests, outputs
 
 logger = logging.getLogger(__name__)
 
-QA_WINDOW_MEASURES = ("start_prob", "end_prob", "correct", "span_f1", "margin", "loss")
-NLI_WINDOW_MEASURES = ("gold_prob", "correct", "margin", "loss")
 NEVER = torch.iinfo(torch.int32).max
 NOT_REACHED = "in no epoch were all windows with its gold answer trained on"
-
-
-def gold_measures(logits: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Probability, margin and largest class of a softmax against its gold class.
-
-    Args:
-        logits: float32 [..., n_classes].
-        gold: int64 [...].
-
-    Returns:
-        Gold probability (in [0, 1]), margin (gold logit minus the largest other one, as in Pleiss et al. 2020,
-        equation 1) and argmax, each [...]. Of equal logits the first is taken, as for predictions, whichever is gold.
-    """
-    place = gold[..., None]
-    gold_prob = torch.softmax(logits, dim=-1).gather(-1, place)[..., 0]
-    others = logits.scatter(-1, place, -torch.inf).amax(-1)
-    return gold_prob, logits.gather(-1, place)[..., 0] - others, first_largest(logits)
-
-
-def qa_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
-    """QA_WINDOW_MEASURES of every window of a batch, float32 [6, batch]; padding is masked.
-
-    Start and end are two softmaxes over the window's tokens. `correct` is 1 when both argmaxes are the gold ones,
-    `span_f1` the token F1 of the span between the argmaxes with the gold span (0 where it ends before it starts), the
-    margin the mean of the start's and the end's.
-    """
-    gold = torch.stack([inputs["start_positions"], inputs["end_positions"]])
-    sides = [span_logits(outputs[name], inputs.get("attention_mask")) for name in ("start_logits", "end_logits")]
-    probs, margins, (start, end) = gold_measures(torch.stack(sides), gold)
-    correct = (start == gold[0]) & (end == gold[1])
-    shared = (torch.minimum(end, gold[1]) - torch.maximum(start, gold[0]) + 1).clamp(min=0)
-    n_tokens = (end - start + 1).clamp(min=0) + (gold[1] - gold[0] + 1)
-    return torch.stack([*probs, correct.float(), 2 * shared / n_tokens, margins.mean(0), losses.float()])
-
-
-def nli_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
-    """NLI_WINDOW_MEASURES of every pair of a batch, float32 [4, batch]."""
-    probs, margins, label = gold_measures(outputs["logits"].float(), inputs["labels"])
-    return torch.stack([probs, (label == inputs["labels"]).float(), margins, losses.float()])
 
 
 class CartographyCallback(TrainerCallback):
@@ -111,6 +70,11 @@ class CartographyCallback(TrainerCallback):
             before = running.identity.get(name)
             if before != value:
                 raise DataError(f"--resume_from_checkpoint {checkpoint}: {difference(name, before, value)}")
+        if len(running.values) != len(self.measures):
+            raise DataError(
+                f"--resume_from_checkpoint {checkpoint}: its recording has {len(running.values)} measures of a window, "
+                f"and this version of the suite records {len(self.measures)}: start again."
+            )
         recordings.refuse_foreign_epochs(self.directory, running.run_id)
         for number, digest in running.finished.items():
             path = recordings.epoch_path(self.directory, number)

@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import helpers
-from datamap import errors
-from datamap.errors import DataError, UsageError
+from datamap.errors import DataError
 from datamap.evaluation import directories
 from datamap.features import lengths
 from datamap.files import checkpoints, outputs
@@ -32,56 +31,32 @@ from datamap.training import refusals
 logger = logging.getLogger("run")
 
 
-def build_trainer(options: argparse.Namespace, training_args, data: dict, path: str, config, tokenizer):
+def prepare_trainer(options: argparse.Namespace, training_args, data: dict, path: str, config, tokenizer):
     """Tokenise the data and load the model from `path`; returns (trainer, resolved settings, features)."""
-    from transformers import set_seed
-
     from datamap.data.label_names import fit_labels
-    from datamap.features.windows import PadCollator
-    from datamap.training.cpu_functions import can_stand_in
-    from datamap.training.devices import choose_attention, settle_computing
+    from datamap.training.building import build_trainer
     from datamap.training.features import prepare_nli, prepare_qa
-    from datamap.training.memory import NO_ROOM, eval_batch_tokens, micro_batch_tokens, said_where_full
-    from datamap.training.trainer import EarlyStopping, NliTrainer, QaTrainer
+    from datamap.training.trainer import EarlyStopping
 
     max_length = lengths.resolve_max_length(options.max_length, MAX_LENGTH, lengths.window_limit(config, tokenizer))
     if options.task == "nli":
         data = fit_labels(config, data, options.label_map)
-    prepare, trainer_class = (prepare_qa, QaTrainer) if options.task == "qa" else (prepare_nli, NliTrainer)
+    prepare = prepare_qa if options.task == "qa" else prepare_nli
     features, evaluation, settings = prepare(options, data, tokenizer, max_length, training_args.seed)
     refusals.refuse_unknown_figure(training_args, evaluation)
-    set_seed(training_args.seed)
-    computing = settle_computing(training_args, config)
-    model = helpers.load_model(path, config, options.task, needs_trained_head="train" not in data)
-    if can_stand_in(training_args):
-        choose_attention(model, training_args.device)
-    computing["attention"] = model.config._attn_implementation
-    refusals.refuse_dropped_rows(training_args, features)
-    device = training_args.device
-    fit = {"max_length": max_length, "device": device, "in_16_bits": training_args.bf16 or training_args.fp16}
-    computing["micro_batch_tokens"] = options.micro_batch_tokens or micro_batch_tokens(model, **fit)
-    training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
-    looked_at = features.get("eval", features.get("predict"))
-    part = features.get("train", looked_at)
-    patience = options.early_stopping_patience
-    try:
-        with said_where_full(NO_ROOM):
-            trainer = trainer_class(
-                model=model,
-                args=training_args,
-                train_dataset=features.get("train"),
-                eval_dataset=looked_at,
-                processing_class=tokenizer,
-                data_collator=PadCollator(tokenizer, for_gpu=device.type == "cuda"),
-                callbacks=[EarlyStopping(patience)] if patience else None,
-                evaluation=evaluation,
-                recorder=make_recorder(options, training_args, data, features),
-                examples_per_row=part.n_examples / len(part),
-                micro_batch_tokens=computing["micro_batch_tokens"],
-                eval_batch_tokens=eval_batch_tokens(model, **fit),
-            )
-    except (ValueError, ImportError, OSError) as error:
-        raise UsageError(f"the Trainer refuses its arguments: {errors.one_line(error)}.") from error
+    patience, trains = options.early_stopping_patience, "train" in data
+    trainer, computing = build_trainer(
+        options,
+        training_args,
+        features,
+        evaluation,
+        config=config,
+        tokenizer=tokenizer,
+        load=lambda: helpers.load_model(path, config, options.task, needs_trained_head=not trains),
+        max_length=max_length,
+        make_recorder=lambda: make_recorder(options, training_args, data, features),
+        callbacks=[EarlyStopping(patience)] if patience else (),
+    )
     return trainer, settings | computing, features
 
 
@@ -267,7 +242,7 @@ def main(argv: Sequence[str]) -> None:
     refusals.refuse_trained_rows(options, data)
     if not training_args.do_train and not options.overwrite_output_dir:
         directories.refuse_others(directory, path, data, options.ablations)
-    trainer, settings, features = build_trainer(options, training_args, data, path, config, tokenizer)
+    trainer, settings, features = prepare_trainer(options, training_args, data, path, config, tokenizer)
     if trainer.recorder is not None and checkpoint is not None:
         trainer.recorder.resume_from(checkpoint)
     problems = list_problems(options, data, features)

@@ -9,7 +9,8 @@ from transformers import Trainer
 
 from accept_inputs import Place, make_trainer, make_usual
 from acceptance import Finding, within
-from cartography_callback import CartographyCallback, nli_measures, qa_measures
+from cartography_callback import CartographyCallback
+from datamap.evaluation.gold_measures import nli_measures, qa_measures
 from datamap.evaluation.spans import search_spans
 from datamap.options.precision import BF16
 from inputs import SEED

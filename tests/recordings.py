@@ -28,6 +28,7 @@ def dynamics(n_examples, n_epochs, task="qa", seed=0):
     for number in range(1, n_epochs + 1):
         prob = generator.beta(shapes[:, 0], shapes[:, 1])
         epoch = {"gold_prob": prob, "correct": prob > 0.5, "margin": np.log(prob / (1 - prob)), "loss": -np.log(prob)}
+        epoch["el2n"] = np.sqrt(2) * (1 - prob)
         if task == "qa":
             epoch |= {"start_prob": prob**0.3, "end_prob": prob**0.7, "span_f1": (1 + prob) / 2}
         unseen = [row for row in {1: (), 2: (3, 7)}.get(number, (7,)) if row < n_examples]

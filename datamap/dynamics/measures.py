@@ -2,12 +2,13 @@
 
 Sources: dataset cartography (Swayamdipta et al. 2020, arXiv 2009.10795), forgetting events (Toneva et al. 2019, arXiv
 1812.05159), threshold closeness (Chang et al. 2017, arXiv 1704.07433), area under the margin (Pleiss et al. 2020,
-arXiv 2001.10528).
+arXiv 2001.10528), EL2N (Paul et al. 2021, arXiv 2107.07075).
 """
 
 import numpy as np
 import pandas as pd
 
+OUT_OF_FOLD_MEASURES = ("label_prob", "expected_f1")  # of answers, beside the measures of every recording
 REGIONS = ("easy", "ambiguous", "hard")
 AMBIGUOUS_FRACTION = 1 / 3
 CONFIDENCE_THRESHOLD = 0.5
@@ -55,14 +56,16 @@ def over_epochs(epochs: dict[str, np.ndarray]) -> pd.DataFrame:
 
     Args:
         epochs: arrays [n_epochs, n_examples] by measure (`gold_prob` in [0, 1], `correct` 0 or 1, `margin` in logits,
-            `loss` in nats; QA also `start_prob`, `end_prob`, `span_f1`), NaN where an example was not seen. Every
+            `loss` in nats; `el2n`, which recordings of earlier versions lack; QA also `start_prob`, `end_prob`,
+            `span_f1` and, out of fold, `label_prob` and `expected_f1`), NaN where an example was not seen. Every
             example must have been seen in one epoch at least.
 
     Returns:
         A row an example: confidence (mean gold probability), variability (its population standard deviation, in
         [0, 0.5]), correctness (share of epochs correct), start_confidence, end_confidence and span_f1 (QA),
         forgetting_events, never_learnt (correct in no epoch), threshold_closeness (confidence · (1 − confidence), in
-        [0, 0.25]), aum (mean margin; lower is harder), loss (mean), num_epochs.
+        [0, 0.25]), aum (mean margin; lower is harder), loss (mean), el2n (mean, in [0, √2]; higher is harder),
+        label_prob and expected_f1 (means; out of fold), num_epochs.
     """
     epochs = {name: values.astype(np.float64) for name, values in epochs.items()}
     probs, correct = epochs["gold_prob"], epochs["correct"]
@@ -77,8 +80,9 @@ def over_epochs(epochs: dict[str, np.ndarray]) -> pd.DataFrame:
         "threshold_closeness": confidence * (1 - confidence),
         "aum": np.nanmean(epochs["margin"], axis=0),
         "loss": np.nanmean(epochs["loss"], axis=0),
-        "num_epochs": (~np.isnan(probs)).sum(axis=0),
     }
+    columns |= {name: np.nanmean(epochs[name], axis=0) for name in ("el2n", *OUT_OF_FOLD_MEASURES) if name in epochs}
+    columns["num_epochs"] = (~np.isnan(probs)).sum(axis=0)
     return pd.DataFrame(columns)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from datamap.dynamics.measures import OUT_OF_FOLD_MEASURES
 from datamap.errors import DataError, UsageError
 from datamap.files import directories, manifests, outputs
 
@@ -21,8 +22,9 @@ UNTRACKED = "untracked_examples.csv"
 STATE = "cartography_state.npz"
 IN_PROGRESS = "recording_in_progress.json"
 COUNTS = ("n_windows", "n_gold_windows")
-QA_MEASURES = ("gold_prob", "start_prob", "end_prob", "correct", "span_f1", "margin", "loss")
-NLI_MEASURES = ("gold_prob", "correct", "margin", "loss")
+QA_MEASURES = ("gold_prob", "start_prob", "end_prob", "correct", "span_f1", "margin", "loss", "el2n")
+NLI_MEASURES = ("gold_prob", "correct", "margin", "loss", "el2n")
+LATER_MEASURES = {"el2n"}  # recordings of earlier versions lack them
 
 
 def epoch_path(directory: Path, number: int) -> Path:
@@ -141,7 +143,7 @@ def read_epoch(path: Path) -> pd.DataFrame:
         DataError: the file cannot be read, is not a list of records, or has an id twice.
     """
     records = outputs.read_json(path)
-    needed = {"id", *NLI_MEASURES, *COUNTS}
+    needed = {"id", *NLI_MEASURES, *COUNTS} - LATER_MEASURES
     if not isinstance(records, list) or not all(isinstance(row, dict) and needed <= row.keys() for row in records):
         raise DataError(f"{path} is not a list of records with {', '.join(sorted(needed))}: record the run again.")
     columns = list(records[0]) if records else ["id", "epoch", *QA_MEASURES, *COUNTS]
@@ -154,7 +156,7 @@ def read_epoch(path: Path) -> pd.DataFrame:
 
 def align_epoch(frame: pd.DataFrame, ids: Sequence[str]) -> dict[str, np.ndarray]:
     """The measures of an epoch file in the order of `ids`, float32 [n] with NaN for ids without a record."""
-    measures = [name for name in QA_MEASURES if name in frame]
+    measures = [name for name in (*QA_MEASURES, *OUT_OF_FOLD_MEASURES) if name in frame]
     aligned = frame.set_index("id")[measures].astype(np.float32).reindex(list(ids))
     return {name: aligned[name].to_numpy() for name in measures}
 
@@ -313,7 +315,7 @@ def read_own(directory: Path, manifest: dict) -> Recording:
     together = pd.concat(with_records, ignore_index=True).drop_duplicates("id")
     ids = together["id"].tolist()
     aligned = [align_epoch(frame, ids) for frame in frames]
-    measures = [name for name in QA_MEASURES if name in together]
+    measures = [name for name in (*QA_MEASURES, *OUT_OF_FOLD_MEASURES) if name in together]
     epochs = {name: np.stack([epoch[name] for epoch in aligned]) for name in measures}
     return Recording(ids, epochs, {name: together[name].to_numpy() for name in COUNTS}, manifest)
 
@@ -340,7 +342,7 @@ class ForeignRecord:
     guid: str
     gold: int
     n_classes: int
-    measures: tuple[float, float, float, float]
+    measures: tuple[float, ...]
 
 
 def read_foreign(directory: Path) -> Recording:
@@ -421,4 +423,7 @@ def foreign_record(record: dict, logits_name: str) -> ForeignRecord:
         raise ValueError(f"gold {gold} and the logits {record[logits_name]} do not go together")
     margin = logits[gold] - np.delete(logits, gold).max()
     loss = np.logaddexp.reduce(logits) - logits[gold]
-    return ForeignRecord(str(guid), gold, len(logits), (np.exp(-loss), float(logits.argmax() == gold), margin, loss))
+    probs = np.exp(logits - np.logaddexp.reduce(logits))
+    el2n = np.linalg.norm(probs - (np.arange(len(logits)) == gold))
+    measures = np.exp(-loss), float(logits.argmax() == gold), margin, loss, el2n
+    return ForeignRecord(str(guid), gold, len(logits), measures)

@@ -17,7 +17,7 @@ from datamap.clusters.files import NOISE, Clusters
 from datamap.data.examples import described_rows
 from datamap.data.questions import groupings
 from datamap.dynamics import recordings
-from datamap.dynamics.measures import REGIONS, assign_regions
+from datamap.dynamics.measures import OUT_OF_FOLD_MEASURES, REGIONS, assign_regions
 from datamap.errors import DataError
 from datamap.evaluation import directories
 from datamap.files import outputs
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 METRICS = (
     "confidence", "variability", "correctness", "start_confidence", "end_confidence", "span_f1", "forgetting_events",
-    "threshold_closeness", "aum", "loss",
+    "threshold_closeness", "aum", "loss", "el2n", *OUT_OF_FOLD_MEASURES,
 )  # fmt: skip
 NEEDED_METRICS = ("confidence", "variability", "correctness", "forgetting_events", "aum", "loss", "num_epochs")
 # Types that hold whole numbers and truth values beside missing ones.

@@ -23,8 +23,8 @@ def write_foreign(directory, epochs):
 
 
 def in_plain_python(epochs, guid):
-    """Confidence, variability, correctness, aum and loss of an example, from nothing but the math module."""
-    probs, hits, margins, losses = [], [], [], []
+    """Confidence, variability, correctness, aum, loss and EL2N of an example, from nothing but the math module."""
+    probs, hits, margins, losses, errors = [], [], [], [], []
     for rows in epochs:
         for found, logits, gold in rows:
             if found == guid:
@@ -34,10 +34,13 @@ def in_plain_python(epochs, guid):
                 hits.append(logits[gold] > others)
                 margins.append(logits[gold] - others)
                 losses.append(-math.log(probs[-1]))
+                one_hot = [float(place == gold) for place in range(len(logits))]
+                errors.append(math.dist([math.exp(logit) / total for logit in logits], one_hot))
     count = len(probs)
     mean = sum(probs) / count
     spread = math.sqrt(sum((prob - mean) ** 2 for prob in probs) / count)
-    return [mean, spread, sum(hits) / count, sum(margins) / count, sum(losses) / count, count]
+    means = [sum(values) / count for values in (hits, margins, losses, errors)]
+    return [mean, spread, *means, count]
 
 
 def foreign_epochs(n_epochs, n_examples):
@@ -62,7 +65,7 @@ def test_the_layout_of_allenai_cartography_gives_the_numbers_of_plain_python(tmp
     assert {name: counts.tolist() for name, counts in recording.counts.items()} == {
         "n_windows": [1] * 9, "n_gold_windows": [1] * 9,
     }  # fmt: skip
-    names = ["confidence", "variability", "correctness", "aum", "loss", "num_epochs"]
+    names = ["confidence", "variability", "correctness", "aum", "loss", "el2n", "num_epochs"]
     expected = [in_plain_python(epochs, int(identifier)) for identifier in recording.ids]
     # float32 keeps 7 digits; the largest numbers here are margins of about 20
     np.testing.assert_allclose(metrics[names].to_numpy(dtype=float), expected, rtol=1e-6, atol=1e-6)

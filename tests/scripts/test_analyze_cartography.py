@@ -21,12 +21,12 @@ FIGURES = ("cartography_map.png",
 )  # fmt: skip
 QA_COLUMNS = [
     "id", "region", "confidence", "variability", "correctness", "start_confidence", "end_confidence", "span_f1",
-    "forgetting_events", "never_learnt", "threshold_closeness", "aum", "loss", "num_epochs", "n_windows",
+    "forgetting_events", "never_learnt", "threshold_closeness", "aum", "loss", "el2n", "num_epochs", "n_windows",
     "n_gold_windows", "question_type",
 ]  # fmt: skip
 MEANS = {
     "confidence": "gold_prob", "start_confidence": "start_prob", "end_confidence": "end_prob", "span_f1": "span_f1",
-    "correctness": "correct", "aum": "margin", "loss": "loss",
+    "correctness": "correct", "aum": "margin", "loss": "loss", "el2n": "el2n",
 }  # fmt: skip
 
 

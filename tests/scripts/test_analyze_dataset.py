@@ -19,7 +19,7 @@ from tests.pages import report_data
 
 METRICS = [
     "confidence", "variability", "correctness", "start_confidence", "end_confidence", "span_f1", "forgetting_events",
-    "never_learnt", "threshold_closeness", "aum", "loss", "num_epochs", "n_windows", "n_gold_windows",
+    "never_learnt", "threshold_closeness", "aum", "loss", "el2n", "num_epochs", "n_windows", "n_gold_windows",
 ]  # fmt: skip
 CLUSTERS = ["cluster", "words", "cluster_probability", "x", "y", "assigned"]
 QA_TEXTS = ["id", "text", "question", "context", "answer", "question_type"]
@@ -79,6 +79,7 @@ def measures(generator, is_hard, task):
     prob = np.where(is_hard, generator.beta(1, 9, len(is_hard)), generator.beta(9, 1, len(is_hard)))
     prob = np.where(np.arange(len(is_hard)) % 5 == 0, generator.beta(1, 1, len(is_hard)), prob).clip(1e-4, 1 - 1e-4)
     epoch = {"gold_prob": prob, "correct": prob > 0.5, "margin": np.log(prob / (1 - prob)), "loss": -np.log(prob)}
+    epoch["el2n"] = np.sqrt(2) * (1 - prob)
     if task == "qa":
         epoch |= {"start_prob": prob**0.3, "end_prob": prob**0.7, "span_f1": (1 + prob) / 2}
     epoch = {name: np.array(values, dtype=np.float32) for name, values in epoch.items()}

@@ -8,9 +8,10 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from cartography_callback import NEVER, nli_measures, qa_measures
+from cartography_callback import NEVER
 from datamap.dynamics import recordings
 from datamap.errors import DataError
+from datamap.evaluation.gold_measures import nli_measures, qa_measures
 from datamap.features.windows import NliPairs, PadCollator, QaWindows
 from tests.rows import qa_frame
 from tests.trainers import add_recorder, make_trainer, padded_to, recorded, weights
@@ -70,7 +71,13 @@ def window_numbers(start_logits, end_logits, gold_start, gold_end):
         "span_f1": 2 * len(found & gold) / (len(found) + len(gold)),
         "margin": sum(margins) / 2,
         "loss": -(np.log(starts[gold_start]) + np.log(ends[gold_end])) / 2,
+        "el2n": (distance(starts, gold_start) + distance(ends, gold_end)) / 2,
     }
+
+
+def distance(probs, gold):
+    """EL2N of a softmax: how far it is from certainty of the gold class."""
+    return sum((prob - (place == gold)) ** 2 for place, prob in enumerate(probs)) ** 0.5
 
 
 def expected_qa(model, tokenizer, rows):
@@ -150,12 +157,14 @@ def test_nli_numbers_equal_a_pair_by_pair_computation(still_model, tokenizer, tm
         with torch.no_grad():
             logits = model.eval()(**tokenizer(row.premise, row.hypothesis, return_tensors="pt")).logits[0].double()
         others = np.delete(logits.numpy(), row.label)
-        prob = softmax(logits.numpy())[row.label]
+        probs = softmax(logits.numpy())
+        prob = probs[row.label]
         margin = logits[row.label].item() - others.max()
-        expected[row.id] = [prob, margin > 0, margin, -np.log(prob), 1, 1]
+        expected[row.id] = [prob, margin > 0, margin, -np.log(prob), distance(probs, row.label), 1, 1]
     recorded(trainer, tmp_path / "map", frame["id"], task="nli")
     epoch = read(tmp_path / "map", 2)
-    assert list(epoch.columns) == ["epoch", "gold_prob", "correct", "margin", "loss", "n_windows", "n_gold_windows"]
+    counts = ["n_windows", "n_gold_windows"]
+    assert list(epoch.columns) == ["epoch", "gold_prob", "correct", "margin", "loss", "el2n", *counts]
     assert 0 < epoch["correct"].sum() < 21
     for identifier, numbers in expected.items():
         np.testing.assert_allclose(epoch.loc[identifier].to_numpy(float)[1:], numbers, rtol=0, atol=1e-6)
@@ -215,7 +224,7 @@ def test_padding_changes_no_number(tiny_model, tokenizer, tmp_path):
         with torch.no_grad():
             output = trainer.forward(model, inputs)
             numbers.append(qa_measures(output, inputs, trainer.row_losses(output, inputs)))
-    assert numbers[0].shape == (6, 12)
+    assert numbers[0].shape == (7, 12)
     torch.testing.assert_close(numbers[0], numbers[1], rtol=0, atol=1e-6)
 
 
@@ -229,10 +238,12 @@ def hand_made(start, end, gold):
 
 def test_hand_worked_windows():
     third, log2 = 1 / 3, np.log(2)
-    start_prob, end_prob, correct, span_f1, margin, loss = hand_made([0, 0, log2], [0, 0, 0], (2, 2))
+    start_prob, end_prob, correct, span_f1, margin, loss, el2n = hand_made([0, 0, log2], [0, 0, 0], (2, 2))
     assert (start_prob, end_prob) == (pytest.approx(0.5), pytest.approx(third))
     assert (correct, span_f1, loss) == (0, 0, 7)  # the first of equal ends is token 0, before the start
     assert margin == pytest.approx(log2 / 2)
+    # probabilities 1/4, 1/4, 1/2 against 0, 0, 1, and three thirds against the same
+    assert el2n == pytest.approx(((6 / 16) ** 0.5 + (6 / 9) ** 0.5) / 2)
     assert hand_made([0, 5, 0], [0, 0, 5], (1, 2))[2:4] == [1, 1]
     assert hand_made([0, 5, 0], [0, 0, 5], (1, 1))[2:4] == [0, pytest.approx(2 / 3)]
     assert hand_made([5, 0, 0], [5, 0, 0], (1, 2))[2:5] == [0, 0, -5]

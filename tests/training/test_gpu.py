@@ -13,8 +13,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from cartography_callback import CartographyCallback, nli_measures, qa_measures
+from cartography_callback import CartographyCallback
 from datamap.embeddings.encoder import Batches, write_shard
+from datamap.evaluation.gold_measures import nli_measures, qa_measures
 from datamap.evaluation.nli import NliEvaluation
 from datamap.evaluation.qa import QaEvaluation
 from datamap.evaluation.spans import search_spans

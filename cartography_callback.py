@@ -5,28 +5,23 @@ those before the step's update; there is no second pass. Recording reads the out
 losses and weights are the same with it and without it.
 """
 
-import logging
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from accelerate.utils import gather
 from transformers import TrainerCallback
 
-from datamap.dynamics import recordings
-from datamap.dynamics.measures import FEW_EPOCHS, fold_windows, over_epochs
+from datamap.dynamics import closing, recordings
+from datamap.dynamics.measures import fold_windows
 from datamap.dynamics.recordings import RunningEpoch
 from datamap.errors import DataError
 from datamap.evaluation.gold_measures import NLI_WINDOW_MEASURES, QA_WINDOW_MEASURES, nli_measures, qa_measures
-from datamap.files import manifests, outputs
-
-logger = logging.getLogger(__name__)
+from datamap.files import manifests
 
 NEVER = torch.iinfo(torch.int32).max
-NOT_REACHED = "in no epoch were all windows with its gold answer trained on"
 
 
 class CartographyCallback(TrainerCallback):
@@ -192,38 +187,9 @@ class CartographyCallback(TrainerCallback):
         """Write the last epoch, the metrics over all epochs and the examples without them."""
         self.finish_epoch(state)
         if state.is_world_process_zero:
-            self.write_metrics()
-
-    def write_metrics(self) -> None:
-        """Write cartography_metrics.csv and .json and untracked_examples.csv, and say what they hold."""
-        stacked = {name: np.stack([epoch[name] for epoch in self.epochs.values()]) for name in self.epochs[1]}
-        tracked = np.flatnonzero(~np.isnan(stacked["gold_prob"]).all(axis=0))
-        stacked = {name: values[:, tracked] for name, values in stacked.items()}
-        self.metrics = over_epochs(stacked)
-        self.metrics.insert(0, "id", [self.ids[row] for row in tracked])
-        for name in recordings.COUNTS:
-            self.metrics[name] = self.counts[name][tracked]
-        recordings.write_metrics(self.directory, self.metrics, stacked["gold_prob"], stacked["correct"])
-        untracked = self.untracked(np.setdiff1d(np.arange(len(self.ids)), tracked))
-        outputs.write_csv(self.directory / recordings.UNTRACKED, untracked)
-        self.report(untracked)
-
-    def untracked(self, rows: np.ndarray) -> pd.DataFrame:
-        """The examples without metrics: id, reason, n_windows, n_gold_windows."""
-        why = self.features.without_gold_window()
-        frame = pd.DataFrame({"id": [self.ids[row] for row in rows]}, dtype=object)
-        frame["reason"] = [why.get(row, NOT_REACHED) for row in rows]
-        return frame.assign(**{name: self.counts[name][rows] for name in recordings.COUNTS})
-
-    def report(self, untracked: pd.DataFrame) -> None:
-        """Log how many examples were recorded how often, and why some were not."""
-        epochs = self.metrics["num_epochs"].value_counts().sort_index(ascending=False)
-        times = ", ".join(f"{count} examples in {number} epochs" for number, count in epochs.items())
-        logger.info("Training dynamics recorded: %s.", times or "no example")
-        for reason, count in untracked["reason"].value_counts().items():
-            logger.warning("%d examples untracked (%s): %s.", count, recordings.UNTRACKED, reason)
-        if len(epochs) and epochs.index.max() < FEW_EPOCHS:
-            logger.warning("Variability over fewer than %d epochs means little.", FEW_EPOCHS)
+            why = self.features.without_gold_window()
+            metrics = closing.write_tables(self.directory, self.ids, self.epochs, self.counts, why)
+            self.recorded = closing.Recorded(self.directory, self.run_id, self.identity, self.hashes, metrics)
 
 
 def difference(name: str, before, now) -> str:

@@ -8,7 +8,8 @@ Writes into --output_dir: checkpoints, the final model and tokenizer, data_probl
 eval_data_problems.csv, eval_manifest.json. With --do_predict, for rows without labels, in the same place:
 predictions.jsonl, predict_data_problems.csv, predict_manifest.json. With --enable_cartography, into
 --cartography_output_dir: the training dynamics of every epoch, the metrics over all epochs, the data map and, last,
-manifest.json.
+manifest.json. With --cross_fit, into --crossfit_output_dir and nowhere else: the same, out of fold, and
+crossfit_predictions.jsonl.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from datamap.features import lengths
 from datamap.files import checkpoints, outputs
 from datamap.files.directories import refuse_unwritable
 from datamap.options.arguments import CARTOGRAPHY_DIR, parse_arguments
+from datamap.options.cross_fitting import CROSSFIT_DIR
 from datamap.options.defaults import MAX_LENGTH
 from datamap.training import refusals
 
@@ -174,7 +176,7 @@ def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dic
         if trainer.args.do_train:
             train_model(trainer, checkpoint)
         if options.enable_cartography and trainer.is_world_process_zero():
-            closing.close_recording(options, trainer, data, settings)
+            closing.close_recording(options, trainer.args, trainer.recorder.recorded, data["train"], settings)
         if trainer.args.do_predict:
             predict(trainer, problems)
         return evaluate_model(options, trainer, problems) if trainer.args.do_eval else {}
@@ -225,10 +227,43 @@ def what_is_next(options: argparse.Namespace, training_args) -> str:
     return ""
 
 
+def cross_fit(options: argparse.Namespace, training_args, path: str) -> None:
+    """Make an out-of-fold recording; `path` of the model that every fold begins with."""
+    from accelerate import PartialState
+
+    from datamap.crossfit import loop, preparing, recording, state
+    from datamap.data.examples import load_data
+
+    directory, resuming = Path(options.crossfit_output_dir or CROSSFIT_DIR), bool(training_args.resume_from_checkpoint)
+    state.refuse_earlier_run(directory, path, options.overwrite_output_dir, resuming)
+    refuse_unwritable(directory, "--crossfit_output_dir")
+    config, tokenizer = helpers.load_parts(path)
+    max_length = lengths.resolve_max_length(options.max_length, MAX_LENGTH, lengths.window_limit(config, tokenizer))
+    run, problems, identity = preparing.prepare(
+        options,
+        training_args,
+        load_data(options, training_args)["train"],
+        directory,
+        config=config,
+        tokenizer=tokenizer,
+        load=lambda config: helpers.load_model(path, config, options.task, needs_trained_head=False),
+        max_length=max_length,
+    )
+    preparing.begin(run, problems, identity, resuming=resuming)
+    PartialState().wait_for_everyone()
+    loop.cross_fit(run)
+    if outputs.is_first_process():
+        print(recording.headline(run, recording.write_recording(run, identity)))
+    PartialState().destroy_process_group()
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse, load, train, evaluate or predict, save."""
     options, training_args = parse_arguments(argv)
     path = helpers.model_path(options.model)
+    if options.cross_fit:
+        cross_fit(options, training_args, path)
+        return
     refuse_directories(options, training_args, path)
     directory = Path(training_args.output_dir)
     checkpoint = checkpoints.checkpoint_to_resume(directory, training_args.resume_from_checkpoint)

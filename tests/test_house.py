@@ -31,6 +31,7 @@ ROOMS = {
     "clusters": {"dynamics", "errors", "files"},
     "evaluation": {"data", "errors", "features", "files"},
     "training": {"data", "errors", "evaluation", "features", "files", "options"},
+    "crossfit": {"data", "dynamics", "errors", "evaluation", "features", "files", "options", "training"},
     "embeddings": {"errors", "features", "files", "options", "training"},
     "joint": {"clusters", "data", "dynamics", "errors", "evaluation", "files"},
     "report": {"clusters", "dynamics", "files", "joint"},

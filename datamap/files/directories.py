@@ -15,15 +15,15 @@ def remove_leftovers(directory: Path, names: Iterable[str]) -> None:
             path.unlink(missing_ok=True)
 
 
-def refuse_unwritable(directory: Path) -> None:
-    """UsageError when no file can be made in `directory`, or where it would be made; leaves nothing behind."""
+def refuse_unwritable(directory: Path, flag: str = "--output_dir") -> None:
+    """UsageError when no file can be made in `directory`, which `flag` named, or where it would be made."""
     try:
         place = next(place for place in (directory, *directory.absolute().parents) if place.exists())
         with tempfile.TemporaryFile(dir=place):
             return
     except OSError as error:
         reason = error.strerror or error
-        raise UsageError(f"--output_dir {directory} cannot be written to ({reason}): choose another one.") from error
+        raise UsageError(f"{flag} {directory} cannot be written to ({reason}): choose another one.") from error
 
 
 def refuse_foreign_directory(directory: Path, script: str) -> None:

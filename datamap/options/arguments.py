@@ -11,6 +11,7 @@ from datamap import errors
 from datamap.errors import UsageError
 from datamap.files import manifests, outputs
 from datamap.options import defaults, parsing
+from datamap.options.cross_fitting import add_crossfit_options, refuse_idle_crossfit_options, refuse_settled
 from datamap.options.defaults import (
     CPU_MICRO_BATCH_TOKENS,
     DOC_STRIDE,
@@ -70,13 +71,14 @@ def build_parser() -> argparse.ArgumentParser:
     text += "p_only makes the question neutral (nli: premise only) (default: none)"
     add("--ablations", choices=("none", "q_only", "p_only"), default="none", help=text)
     text = "replace the run in --output_dir, checkpoints and evaluation included, and the recording in "
-    text += "--cartography_output_dir; without --do_train the evaluation alone"
+    text += "--cartography_output_dir, or that in --crossfit_output_dir; without --do_train the evaluation alone"
     add("--overwrite_output_dir", action="store_true", help=text)
     text = "record every training example's dynamics in the passes that train it, and draw the data map; wants 3 "
     text += "epochs or more, and analyze_cartography.py goes on from it"
     add("--enable_cartography", action="store_true", help=text)
     text = f"where the recording is written (with --enable_cartography; default: {CARTOGRAPHY_DIR})"
     add("--cartography_output_dir", metavar="DIR", type=parsing.named, help=text)
+    add_crossfit_options(add)
     add("--no_cuda", action="store_true", help="compute on the CPU (the same as --use_cpu)")
     text = (
         "stop training when the figure of --metric_for_best_model (the loss, unless told) was no better than its best "
@@ -153,8 +155,10 @@ def parse_arguments(argv: Sequence[str]):
     rest += ["--use_cpu"] * options.no_cuda
     given = given_flags(rest)
     refuse_untried(given)
+    refuse_settled(options, given)
     parsed = parse_training_arguments(rest)
     check_options(options, parsed)
+    refuse_idle_crossfit_options(options, parsed)
     words = device_words(options, parsed, given)
     if not parsed.do_train and "--output_dir" not in given:
         words += ["--output_dir", beside_model(options.model)]

@@ -306,7 +306,7 @@ def test_a_fractional_last_epoch_says_how_often_examples_were_seen(tiny_model, t
         tiny_model, tokenizer, tmp_path / "run", n_rows=20, num_train_epochs=1.5, per_device_train_batch_size=4
     )
     ids = [str(number) for number in range(20)]
-    with caplog.at_level("INFO", logger="cartography_callback"):
+    with caplog.at_level("INFO", logger="datamap.dynamics"):
         recorder = recorded(trainer, tmp_path / "map", ids)
     metrics = pd.read_csv(tmp_path / "map" / recordings.METRICS_CSV, dtype={"id": str}).set_index("id")
     second = read(tmp_path / "map", 2)
@@ -359,7 +359,7 @@ def test_starting_anew_after_running_out_of_memory_forgets_the_failed_attempt(ti
     trainer.train()
     assert max(calls[-3:]) < 8
     assert sorted(recordings.epoch_paths(tmp_path / "map")) == [1, 2]
-    assert (recorder.metrics["num_epochs"] == 2).all()
+    assert (recorder.recorded.metrics["num_epochs"] == 2).all()
     assert recorder.clock == len(calls[2 + -(-n_windows // 8) :]) / 2
 
 

@@ -38,7 +38,12 @@ def serve() -> None:
             os.chdir(job["cwd"])
             if job["moment"]:
                 die_at(*job["moment"])
-            with open("stderr.txt", "w") as file, contextlib.redirect_stderr(file):
+            with (
+                open("stderr.txt", "w") as file,
+                open("stdout.txt", "w") as out,
+                contextlib.redirect_stderr(file),
+                contextlib.redirect_stdout(out),
+            ):
                 code = helpers.run_script(run.main, job["argv"])
             os._exit(code)
         print(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]), flush=True)

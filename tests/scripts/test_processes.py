@@ -161,6 +161,25 @@ def test_two_processes_that_really_train_record_every_example_in_every_epoch(tmp
 
 
 @pytest.mark.slow
+def test_two_processes_cross_fit_as_one(tmp_path, still_model):
+    """Learning rate 0: the same numbers of all rows, whose windows go to both processes, from one writer."""
+    argv = ["--do_train", "--cross_fit", "2", "--model", still_model, "--max_train_samples", "20",
+            "--num_train_epochs", "2", "--learning_rate", "0", *COMMON, *SMALL_BATCHES]  # fmt: skip
+    launch([], *argv, "--crossfit_output_dir", "one", "--per_device_train_batch_size", "8", cwd=tmp_path)
+    answer = launch(TORCHRUN, *argv, "--crossfit_output_dir", "two", "--per_device_train_batch_size", "4", cwd=tmp_path)
+    assert answer.stdout.count("out of fold") == 1
+    one, two = epoch(tmp_path / "one", 2), epoch(tmp_path / "two", 2)
+    assert len(one) == 20
+    assert two.keys() == one.keys()
+    for identifier, record in one.items():
+        assert two[identifier] == pytest.approx(record, abs=1e-5)
+    lines = [(tmp_path / name / "crossfit_predictions.jsonl").read_text().splitlines() for name in ("one", "two")]
+    for first, second in zip(*([json.loads(line) for line in found] for found in lines), strict=True):
+        assert (first["id"], first["fold"]) == (second["id"], second["fold"])
+        assert second["null_prob"] == pytest.approx(first["null_prob"], abs=1e-5)
+
+
+@pytest.mark.slow
 def test_two_processes_embed_as_one(tmp_path, tiny_model):
     argv = ["--model_path", tiny_model, "--max_samples", "41", *COMMON]
     for name, launcher in (("one", []), ("two", TORCHRUN)):

@@ -15,7 +15,9 @@ from packaging.requirements import Requirement
 from tests.paths import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SCRIPTS = {"run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset"}
+SCRIPTS = {
+    "run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset", "find_label_errors",
+}  # fmt: skip
 PARSERS = {"run": "datamap.options.arguments"}  # of scripts whose parser has a module of its own
 MODULES = {path.stem: path for path in ROOT.glob("*.py")}
 BESIDE = {"helpers", "cartography_callback"}
@@ -34,6 +36,7 @@ ROOMS = {
     "crossfit": {"data", "dynamics", "errors", "evaluation", "features", "files", "options", "training"},
     "embeddings": {"errors", "features", "files", "options", "training"},
     "joint": {"clusters", "data", "dynamics", "errors", "evaluation", "files"},
+    "labels": {"data", "dynamics", "errors", "evaluation", "files"},
     "report": {"clusters", "dynamics", "files", "joint"},
 }
 

@@ -131,38 +131,52 @@ def open_described(manifest: dict, asked: str | None, columns: Mapping[str, str]
         raise DataError(f"the data set that the manifest names cannot be opened, so give --dataset: {error}") from error
 
 
+def load_split(
+    manifest: dict, dataset: str | None, split: str | None, columns: Mapping[str, str] | None = None
+) -> Examples:
+    """All examples of the data set and split asked for, or else of the manifest's own.
+
+    `columns` as in `open_described`.
+
+    Raises:
+        DataError: the data set cannot be read.
+    """
+    source = open_described(manifest, dataset, columns)
+    split = split or described_rows(manifest).get("split") or "train"
+    return load_examples(source, split, manifest.get("task", "nli"))
+
+
 def find_examples(
     manifest: dict,
     ids: Sequence[str],
     dataset: str | None,
     split: str | None,
     columns: Mapping[str, str] | None = None,
+    examples: Examples | None = None,
 ) -> Examples:
     """The examples of `ids`, in their order, from the data set and split asked for or else the manifest's own.
 
-    `columns` as in `open_described`.
+    `columns` as in `open_described`; `examples` where `load_split` has read them already.
 
     Raises:
         DataError: the data set cannot be read, or lacks one of the ids, or has them with other texts.
     """
-    source = open_described(manifest, dataset, columns)
-    split = split or described_rows(manifest).get("split") or "train"
-    examples = load_examples(source, split, manifest.get("task", "nli"))
+    examples = examples or load_split(manifest, dataset, split, columns)
     frame = examples.frame.set_index("id", drop=False)
     missing = [identifier for identifier in ids if identifier not in frame.index]
     if missing:
         raise DataError(
-            f"{source.name}, split {split}: {len(ids) - len(missing)} of the {len(ids)} ids asked for are there, but "
-            f"{missing[0]} is not: give the --dataset and --split that they were taken from."
+            f"{examples.name}, split {examples.split}: {len(ids) - len(missing)} of the {len(ids)} ids asked for are "
+            f"there, but {missing[0]} is not: give the --dataset and --split that they were taken from."
         )
     found = frame.loc[list(ids)]
     same_rows = "texts_sha256" in manifest and manifest["ids_sha256"] == ids_hash(ids)
     if same_rows and manifest["texts_sha256"] != texts_hash(found):
         raise DataError(
-            f"{source.name}, split {split}, has all {len(ids)} ids asked for, but with other texts: give the "
-            "--dataset and --split that they were taken from."
+            f"{examples.name}, split {examples.split}, has all {len(ids)} ids asked for, but with other texts: give "
+            "the --dataset and --split that they were taken from."
         )
-    logger.info("All %d ids found among the %d rows of %s, %s.", len(ids), len(frame), source.name, split)
+    logger.info("All %d ids found among the %d rows of %s, %s.", len(ids), len(frame), examples.name, examples.split)
     return examples.replaced(found)
 
 

@@ -56,7 +56,6 @@ def build_trainer(
     computing["micro_batch_tokens"] = options.micro_batch_tokens or micro_batch_tokens(model, **fit)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
     looked_at = features.get("eval", features.get("predict"))
-    part = features.get("train", looked_at)
     try:
         with said_where_full(NO_ROOM):
             trainer = trainer_class(
@@ -69,10 +68,15 @@ def build_trainer(
                 callbacks=list(callbacks),
                 evaluation=evaluation,
                 recorder=make_recorder(),
-                examples_per_row=part.n_examples / len(part),
+                examples_per_row=examples_per_row(features.get("train", looked_at)),
                 micro_batch_tokens=computing["micro_batch_tokens"],
                 eval_batch_tokens=eval_batch_tokens(model, **fit),
             )
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {errors.one_line(error)}.") from error
     return trainer, computing
+
+
+def examples_per_row(features) -> float:
+    """Examples for each window or pair, which turns a speed in rows into one in examples."""
+    return features.n_examples / len(features)

@@ -1,0 +1,230 @@
+"""Rank every row of a data set by how suspicious its label is, say why, and propose another one.
+
+    python find_label_errors.py --crossfit_dir ./crossfit_output --output_dir ./label_errors
+
+Reads: an out-of-fold recording of run.py --cross_fit, a recording of run.py --enable_cartography, or both, and their
+data set.
+Writes into --output_dir: label_errors.csv (every row, the most suspicious first), label_errors.json (what the ranking
+was made from, counts by kind), label_errors.png and, last, manifest.json. The first ten go to stdout; no label changes.
+"""
+
+import argparse
+import logging
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import helpers
+from datamap.errors import UsageError
+from datamap.files import directories, manifests, outputs, pictures
+from datamap.options import parsing
+
+logger = logging.getLogger("find_label_errors")
+
+CROSSFIT_DIR, OUTPUT_DIR = "./crossfit_output", "./label_errors"
+TABLE, SUMMARY, FIGURE = "label_errors.csv", "label_errors.json", "label_errors.png"
+FILES = (TABLE, SUMMARY, FIGURE)
+SCORES = ("expected_f1", "self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n")
+N_SHOWN, N_MARKED, WIDTH = 10, 100, 100
+EPILOG = """
+Scores, all in [0, 1], higher = more suspicious. Of the last epoch: expected_f1 (qa, out of fold), 1 - expected token F1
+of the model's answer with the label; self_confidence, 1 - probability of the label; normalized_margin (out of fold),
+the same beside that of the best other answer; loss. Means over epochs: confidence (of the label), aum, el2n.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of find_label_errors.py's options."""
+    parser = parsing.SentenceParser(
+        prog="find_label_errors.py",
+        description="Rank rows by how suspicious their label is, and propose another one.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    text = f"out-of-fold recording of run.py --cross_fit (default: {CROSSFIT_DIR}, unless --cartography_dir is given)"
+    add("--crossfit_dir", metavar="DIR", type=parsing.named, help=text)
+    text = "recording of run.py --enable_cartography: ranks where there is no out-of-fold one, and stands beside it "
+    text += "where there is"
+    add("--cartography_dir", metavar="DIR", type=parsing.named, help=text)
+    text = f"where results are written (default: {OUTPUT_DIR})"
+    add("--output_dir", metavar="DIR", type=parsing.named, default=OUTPUT_DIR, help=text)
+    text = "data set that was recorded, named as for run.py (default: the recording's own)"
+    add("--dataset", metavar="NAME", type=parsing.named, help=text)
+    parsing.add_columns_option(add)
+    text = "split that was recorded (default: the recording's own)"
+    add("--split", metavar="SPLIT", type=parsing.named, help=text)
+    text = "what ranks (default: qa expected_f1, nli self_confidence; without --crossfit_dir confidence)"
+    add("--score", choices=SCORES, help=text)
+    return parser
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; a UsageError for everything that could not act."""
+    options = build_parser().parse_args(argv)
+    parsing.refuse_idle_columns(options)
+    if options.crossfit_dir is None and options.cartography_dir is None:
+        options.crossfit_dir = CROSSFIT_DIR
+    for name in ("crossfit_dir", "cartography_dir"):
+        directory = getattr(options, name)
+        if directory and Path(options.output_dir).resolve() == Path(directory).resolve():
+            raise UsageError(f"--output_dir {options.output_dir} is --{name} as well: choose another one.")
+    return options
+
+
+def read_recordings(options: argparse.Namespace) -> tuple:
+    """(the out-of-fold recording, the one of a training); None for one that was not given.
+
+    Raises:
+        UsageError: one is of the other sort, or they are not of the same rows.
+        DataError: there is no finished recording, or it names no data set.
+    """
+    from datamap.labels import evidence
+
+    out_of_fold = trained = None
+    if options.crossfit_dir:
+        out_of_fold = evidence.read(options.crossfit_dir, "--crossfit_dir", out_of_fold=True)
+    if options.cartography_dir:
+        trained = evidence.read(options.cartography_dir, "--cartography_dir", out_of_fold=False)
+    if out_of_fold and trained:
+        evidence.refuse_other_rows(out_of_fold, trained)
+    if not out_of_fold:
+        logger.info(
+            "Ranking by a training's own recording; docs/label_errors.md measures it beside run.py --cross_fit."
+        )
+    return out_of_fold, trained
+
+
+def load_rows(options: argparse.Namespace, recording):
+    """Examples with all rows of the split, after it is sure that the recorded ones are among them.
+
+    Raises:
+        UsageError: the recording names no data set and none is given.
+        DataError: the data set lacks recorded rows, or has them with other texts.
+    """
+    from datamap.data.examples import find_examples, load_split
+
+    if not options.dataset and "data" not in recording.manifest:
+        raise UsageError(f"{options.cartography_dir} names no data set: give --dataset.")
+    asked = options.dataset, options.split, options.columns
+    examples = load_split(recording.manifest, *asked)
+    find_examples(recording.manifest, recording.ids, *asked, examples=examples)
+    return examples
+
+
+def gathered_numbers(options: argparse.Namespace, examples, out_of_fold, trained):
+    """(what the recordings say of every row by id, the reasons of rows that were not recorded by id)."""
+    import pandas as pd
+
+    from datamap.labels import evidence
+
+    numbers = evidence.metrics_of(out_of_fold or trained)
+    if out_of_fold:
+        predictions = evidence.read_predictions(Path(options.crossfit_dir), out_of_fold.manifest)
+        if "predicted_scores" in predictions:
+            names = [examples.label_names[number] for number in examples.frame["label"]]
+            labels = pd.Series(names, index=examples.frame["id"])
+            predicted = evidence.nli_numbers(predictions, labels)
+        else:
+            predicted = evidence.qa_numbers(predictions)
+        numbers = predicted.join(numbers)
+        if trained:
+            numbers = numbers.join(evidence.metrics_of(trained).add_prefix("in_sample_"))
+    else:
+        numbers = numbers.assign(label_prob=numbers["last_prob"])
+    directory = Path(options.crossfit_dir or options.cartography_dir)
+    return numbers.drop(columns="last_prob"), evidence.reasons(directory, examples)
+
+
+def settle_score(options: argparse.Namespace, task: str, numbers) -> str:
+    """The name of the score that ranks.
+
+    Raises:
+        UsageError: what was read does not give the one asked for.
+    """
+    from datamap.labels.scores import DEFAULTS, IN_SAMPLE_DEFAULT, missing_numbers
+
+    name = options.score or (DEFAULTS[task] if options.crossfit_dir else IN_SAMPLE_DEFAULT)
+    missing = missing_numbers(name, numbers)
+    if missing:
+        raise UsageError(f"--score {name} needs {missing[0]}, which {what_was_read(options)} of {task} data lacks.")
+    return name
+
+
+def what_was_read(options: argparse.Namespace) -> str:
+    """The sort of recording that ranks."""
+    return "an out-of-fold recording" if options.crossfit_dir else "a recording of a training"
+
+
+def as_text(table, n_rows: int) -> str:
+    """The first rows as a person reads them: rank, score, kind, the texts with the label marked, the proposal."""
+    blocks = []
+    for row in table[table["rank"].notna()].head(n_rows).to_dict("records"):
+        head = f"{row['rank']:>3}  {row['score']:.3f}  {row['kind']}  (id {row['id']})"
+        if "question" in row:
+            texts = [f"Q: {row['question']}", row["context"], f"label: {row['label'] or 'no answer'}"]
+        else:
+            texts = [f"P: {row['premise']}", f"H: {row['hypothesis']}", f"label: {row['label']}"]
+        if row["proposal"] is not None and row["proposal"] == row["proposal"]:
+            texts[-1] += f"   proposal: {row['proposal'] or 'no answer'} ({row['proposal_prob']:.2f})"
+        lines = [textwrap.fill(" ".join(text.split()), WIDTH, initial_indent="     ", subsequent_indent="     ")
+                 for text in texts]  # fmt: skip
+        blocks.append("\n".join([head, *lines]))
+    return "\n\n".join(blocks)
+
+
+def summary_of(options: argparse.Namespace, table, score: str) -> dict:
+    """What label_errors.json says."""
+    from datamap.labels.kinds import KINDS, MEANING
+    from datamap.labels.scores import DEFINITIONS
+
+    ranked = table[table["rank"].notna()]
+    proposed = ranked[ranked["proposal_prob"].notna()]
+    names = [kind for kind in KINDS if (ranked["kind"] == kind).any()]
+    kinds = {
+        kind: {
+            "rows": int((ranked["kind"] == kind).sum()),
+            "with_proposal": int((proposed["kind"] == kind).sum()),
+            "meaning": MEANING[kind],
+        }
+        for kind in names
+    }
+    counts = {"n_rows": len(table), "n_ranked": len(ranked), "n_with_proposal": len(proposed)}
+    made_from = {"crossfit_dir": options.crossfit_dir, "cartography_dir": options.cartography_dir}
+    return counts | {"score": score, "definition": DEFINITIONS[score][1], "kinds": kinds} | made_from
+
+
+def main(argv: Sequence[str]) -> None:
+    """Read, rank, write, report."""
+    options = parse_arguments(argv)
+    directory = Path(options.output_dir)
+    directories.refuse_foreign_directory(directory, "find_label_errors.py")
+    from datamap.labels import plots
+    from datamap.labels.suspects import suspects
+
+    out_of_fold, trained = read_recordings(options)
+    recording = out_of_fold or trained
+    examples = load_rows(options, recording)
+    numbers, why = gathered_numbers(options, examples, out_of_fold, trained)
+    score = settle_score(options, "nli" if "premise" in examples.frame else "qa", numbers)
+    table = suspects(examples.frame, examples.label_names, numbers, score, why)
+    summary = summary_of(options, table, score)
+    title = f"{examples.title}: suspicious labels"
+    figure = plots.ranking(table, title=title, score=summary["definition"], n_marked=N_MARKED, seed=0)
+    directories.clear(directory, FILES)
+    outputs.write_csv(directory / TABLE, table)
+    outputs.write_json(directory / SUMMARY, summary)
+    pictures.write_figure(directory / FIGURE, figure)
+    fields = {"script": "find_label_errors.py", "arguments": vars(options), "score": score, "n_rows": len(table)}
+    fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
+    fields |= manifests.rows_fields(examples.frame)
+    sources = [Path(name) for name in (options.crossfit_dir, options.cartography_dir) if name]
+    manifests.write_manifest(directory, fields, sources)
+    print(as_text(table, N_SHOWN))
+    logger.info("%d of %d rows ranked by %s: %s.", summary["n_ranked"], len(table), score, summary["definition"])
+    logger.info("Everything is in %s.", directory)
+
+
+if __name__ == "__main__":
+    sys.exit(helpers.run_script(main))

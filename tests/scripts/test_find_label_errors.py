@@ -1,0 +1,219 @@
+"""find_label_errors.py: the table against the recordings it was made from, proposals, and what it refuses."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from datamap.data.examples import load_examples
+from datamap.data.sources import open_source
+from datamap.files import manifests, outputs
+
+TEXT = ("id", "kind", "label", "proposal", "predicted_answer", "question", "context", "reason")
+NLI_TEXT = ("id", "kind", "label", "proposal", "predicted_label", "premise", "hypothesis", "reason")
+
+
+def in_directory(cwd, main, *argv):
+    import helpers
+
+    before = os.getcwd()
+    os.chdir(cwd)
+    code = helpers.run_script(main, [str(word) for word in argv])
+    os.chdir(before)
+    return code
+
+
+def write_rows(path, rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def qa_rows():
+    """48 rows: two that contradict each other, one unanswerable, one whose answer does not stand in its context."""
+    frame = load_examples(open_source("demo:v2", "qa"), "train", "qa").frame.head(44)
+    rows = [{"id": f"r{number:02}", "question": row.question, "context": row.context, "answers": row.answers}
+            for number, row in enumerate(frame.itertuples())]  # fmt: skip
+    answered = next(row for row in rows if row["answers"]["text"])
+    other = {"text": [answered["context"].split()[0]], "answer_start": [0]}
+    lost = {"text": ["not there"], "answer_start": [0]}
+    return [*rows, answered | {"id": "again", "answers": other}, rows[0] | {"id": "lost", "answers": lost}]
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory, tiny_model):
+    """A directory with the data, an out-of-fold recording and one of a training, of QA and of NLI."""
+    import run
+
+    cwd = tmp_path_factory.mktemp("recorded")
+    write_rows(cwd / "notes.jsonl", qa_rows())
+    common = ["--do_train", "--model", tiny_model, "--no_cuda", "--num_train_epochs", 2, "--learning_rate", "3e-3",
+              "--precision", "float32", "--save_strategy", "no", "--max_train_samples", 44]  # fmt: skip
+    qa = [*common, "--dataset", "notes.jsonl", "--max_length", 64, "--doc_stride", 16]
+    nli = [*common, "--task", "nli", "--dataset", "demo:nli"]
+    assert in_directory(cwd, run.main, *qa, "--cross_fit", 2) == 0
+    assert in_directory(cwd, run.main, *qa, "--enable_cartography") == 0
+    assert in_directory(cwd, run.main, *nli, "--cross_fit", 2, "--crossfit_output_dir", "nli_output") == 0
+    return cwd
+
+
+@pytest.fixture
+def find(capsys):
+    """Run find_label_errors.py in a directory; returns (exit code, stdout, stderr)."""
+    import find_label_errors
+
+    def call(cwd, *argv):
+        capsys.readouterr()
+        code = in_directory(cwd, find_label_errors.main, *argv)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def predictions(recorded):
+    lines = (recorded / "crossfit_output" / "crossfit_predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    return {row["id"]: row for row in map(json.loads, lines)}
+
+
+def test_every_row_is_ranked_by_what_the_recording_says(recorded, predictions, find, tmp_path):
+    code, stdout, stderr = find(recorded, "--output_dir", tmp_path / "out")
+    assert code == 0, stderr
+    names = {"label_errors.csv", "label_errors.json", "label_errors.png", "manifest.json"}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    table = outputs.read_csv(tmp_path / "out" / "label_errors.csv", TEXT)
+    rows = {row["id"]: row for row in qa_rows()}
+    assert sorted(table["id"]) == sorted(rows)
+    ranked = table[table["rank"].notna()]
+    assert ranked["rank"].tolist() == list(range(1, 45))
+    assert (np.diff(ranked["score"]) <= 0).all()
+    for row in ranked.to_dict("records"):
+        predicted, answers = predictions[row["id"]], rows[row["id"]]["answers"]
+        assert row["score"] == pytest.approx(1 - predicted["expected_f1"], abs=1e-12)
+        assert row["label"] == (answers["text"][0] if answers["text"] else "")
+        assert row["label_start"] == (answers["answer_start"][0] if answers["text"] else -1)
+        assert row["reason"] == ""
+        masses = {
+            "boundary": predicted["boundary_prob"],
+            "place": predicted["place_prob"],
+            "no_answer": predicted["null_prob"],
+        }
+        if row["kind"] != "contradiction":
+            assert row["kind"] == (max(masses, key=masses.get) if answers["text"] else "has_answer")
+        if predicted["other_prob"] > predicted["label_prob"]:
+            assert (row["proposal"], row["proposal_start"]) == (predicted["other_answer"], predicted["other_start"])
+            assert row["proposal_prob"] == predicted["other_prob"]
+        else:
+            assert row["proposal"] == ""
+            assert np.isnan([row["proposal_start"], row["proposal_prob"]]).all()
+    first = ranked.iloc[0]
+    assert stdout.startswith(f"  1  {first['score']:.3f}  {first['kind']}  (id {first['id']})\n     Q: ")
+    assert stdout.count("label: ") == 10
+    summary = json.loads((tmp_path / "out" / "label_errors.json").read_text())
+    assert summary["n_rows"] == 46
+    assert summary["n_ranked"] == 44
+    assert {kind: entry["rows"] for kind, entry in summary["kinds"].items()} == ranked["kind"].value_counts().to_dict()
+
+
+def test_rows_without_numbers_come_last_with_their_reason(recorded, find, tmp_path):
+    assert find(recorded, "--output_dir", tmp_path)[0] == 0
+    table = outputs.read_csv(tmp_path / "label_errors.csv", TEXT)
+    last = table[table["rank"].isna()].set_index("id")
+    assert last.loc["lost", "reason"] == "answer not in context"
+    drawn_out = last.drop(index="lost")
+    assert drawn_out["reason"].tolist() == ["not in the recording (held out or not drawn)"] * len(drawn_out) != []
+    assert (last["kind"] == "").all()
+    assert table["id"].tolist()[-len(last) :] == last.index.tolist()
+
+
+def test_contradictions_are_named(recorded, find, tmp_path):
+    assert find(recorded, "--output_dir", tmp_path)[0] == 0
+    table = outputs.read_csv(tmp_path / "label_errors.csv", TEXT)
+    named = set(table["id"][table["kind"] == "contradiction"])
+    answered = next(row["id"] for row in qa_rows() if row["answers"]["text"])
+    assert named <= {"again", answered}
+    assert named == {"again", answered} & set(table["id"][table["rank"].notna()]) != set()
+
+
+def test_a_training_ranks_by_confidence_and_stands_beside_the_other(recorded, find, tmp_path):
+    code, _, stderr = find(recorded, "--cartography_dir", "cartography_output", "--output_dir", tmp_path / "one")
+    assert (code, "docs/label_errors.md" in stderr) == (0, True)
+    metrics = outputs.read_csv(recorded / "cartography_output" / "cartography_metrics.csv", ("id",)).set_index("id")
+    one = outputs.read_csv(tmp_path / "one" / "label_errors.csv", TEXT[:4] + TEXT[5:])
+    ranked = one[one["rank"].notna()]
+    expected = 1 - metrics.loc[ranked["id"], "confidence"].to_numpy()
+    np.testing.assert_allclose(ranked["score"], expected, rtol=0, atol=1e-6)
+    assert set(ranked["kind"]) <= {"place", "boundary", "has_answer", "contradiction"}
+    both = ["--crossfit_dir", "crossfit_output", "--cartography_dir", "cartography_output"]
+    assert find(recorded, *both, "--output_dir", tmp_path / "both")[0] == 0
+    assert find(recorded, "--output_dir", tmp_path / "alone")[0] == 0
+    both, alone = (outputs.read_csv(tmp_path / name / "label_errors.csv", TEXT) for name in ("both", "alone"))
+    pd.testing.assert_frame_equal(both[alone.columns.tolist()], alone)
+    found = both[both["rank"].notna()].set_index("id")["in_sample_confidence"]
+    np.testing.assert_allclose(found, metrics.loc[found.index, "confidence"], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("score", ["self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n"])
+def test_scores_can_be_chosen(recorded, find, tmp_path, score):
+    assert find(recorded, "--output_dir", tmp_path, "--score", score)[0] == 0
+    table = outputs.read_csv(tmp_path / "label_errors.csv", TEXT)
+    ranked = table[table["rank"].notna()]
+    assert ranked["score"].between(0, 1).all()
+    assert ranked["score"].nunique() > 20
+    assert json.loads((tmp_path / "label_errors.json").read_text())["score"] == score
+
+
+def test_nli_is_ranked_by_its_labels_probability(recorded, find, tmp_path):
+    code, stdout, stderr = find(recorded, "--crossfit_dir", "nli_output", "--output_dir", tmp_path)
+    assert code == 0, stderr
+    lines = (recorded / "nli_output" / "crossfit_predictions.jsonl").read_text(encoding="utf-8").splitlines()
+    scores = {row["id"]: row["predicted_scores"] for row in map(json.loads, lines)}
+    table = outputs.read_csv(tmp_path / "label_errors.csv", NLI_TEXT)
+    ranked = table[table["rank"].notna()]
+    assert len(ranked) == 44
+    for row in ranked.to_dict("records"):
+        probs = scores[row["id"]]
+        assert row["score"] == pytest.approx(1 - probs[row["label"]], abs=1e-12)
+        best = max((name for name in probs if name != row["label"]), key=probs.get)
+        assert row["proposal"] == (best if probs[best] > probs[row["label"]] else "")
+        assert row["kind"] in ("label", "contradiction")
+    assert "     P: " in stdout
+    code, _, stderr = find(recorded, "--crossfit_dir", "nli_output", "--output_dir", tmp_path, "--score", "expected_f1")
+    assert (code, "--score expected_f1 needs expected_f1, which an out-of-fold recording of nli" in stderr) == (2, True)
+
+
+def test_what_cannot_be_read_is_refused_and_nothing_is_written(recorded, find, tmp_path):
+    out = tmp_path / "out"
+    for argv, code, sentence in (
+        (["--crossfit_dir", "cartography_output"], 2, "not one out of fold"),
+        (["--cartography_dir", "crossfit_output"], 2, "give it as --crossfit_dir"),
+        (["--crossfit_dir", "absent"], 1, "--crossfit_dir absent: there is no such directory"),
+        (["--crossfit_dir", "nli_output", "--cartography_dir", "cartography_output"], 2, "recordings of other rows"),
+        (["--dataset", "demo:v2"], 1, "ids asked for are there"),
+        (["--output_dir", "crossfit_output"], 2, "is --crossfit_dir as well"),
+        (["--score", "best"], 2, "invalid choice: 'best'"),
+    ):
+        words = argv if "--output_dir" in argv else [*argv, "--output_dir", out]
+        found, _, stderr = find(recorded, *words)
+        assert (found, sentence in stderr.splitlines()[-1]) == (code, True), stderr
+        assert not out.exists()
+
+
+def test_other_predictions_or_other_texts_are_refused(recorded, find, tmp_path):
+    for name in ("crossfit_output", "notes.jsonl"):
+        source = recorded / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, tmp_path / name)
+    rows = qa_rows()
+    write_rows(tmp_path / "notes.jsonl", [row | {"question": row["question"] + "?"} for row in rows])
+    code, _, stderr = find(tmp_path)
+    assert (code, "but with other texts" in stderr) == (1, True)
+    write_rows(tmp_path / "notes.jsonl", rows)
+    path = tmp_path / "crossfit_output" / "crossfit_predictions.jsonl"
+    path.write_text(path.read_text(encoding="utf-8").replace('"fold": 1', '"fold": 2', 1), encoding="utf-8")
+    code, _, stderr = find(tmp_path)
+    assert (code, "is not the file that" in stderr) == (1, True)
+    assert not (tmp_path / "label_errors").exists()
+    assert not manifests.has_manifest(tmp_path)

@@ -24,3 +24,9 @@ def nli_examples(names, labels):
         {"id": [str(n) for n in range(len(labels))], "premise": "p", "hypothesis": "h", "label": labels}
     )
     return Examples(frame, pd.DataFrame(), "name", "train", tuple(names))
+
+
+def raw_frame(*rows):
+    """Rows as `sources` gives them: every column of Python objects."""
+    names = dict.fromkeys(key for row in rows for key in row)
+    return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names})

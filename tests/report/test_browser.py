@@ -2,7 +2,6 @@
 
 import importlib
 import json
-import time
 
 import numpy as np
 import pandas as pd
@@ -13,37 +12,30 @@ from benchmarks import browser as headless
 from benchmarks.report_inputs import analysed, questions
 from datamap.data.examples import load_examples
 from datamap.data.sources import open_source
-from datamap.report.page import build_report
+from tests.browsing import (
+    click,
+    downloaded,
+    drag_around,
+    ids_where,
+    opened,
+    plain_rows,
+    save,
+    script,
+    selected_ids,
+    shown_points,
+    table_ids,
+    text_of,
+    tip_of,
+    wait_for,
+)
 
 pytestmark = pytest.mark.browser
 
 SEARCHED = "hypertension"
-HEBREW = "\u05de\u05d4 \u05d4\u05de\u05d9\u05e0\u05d5\u05df"
-LONG = "word \U0001f600 " * 8_600  # more than 60,000 characters
-# (id, question, context, answer): texts that would run, break a page, a cell or a spreadsheet if they were not text.
-HOSTILE = [
-    ("=1+1", "<script>alert(1)</script>", "</script><script>window.hacked = 1</script>", "window"),
-    ("@id", "<img src=x onerror='window.hacked = 1'>", "It was <b>bold</b> & &amp; said.", "<b>bold</b>"),
-    ("+1x", "{{x}} {% y %} ${z} $head", "=HYPERLINK(\"http://example.org\")", "HYPERLINK"),
-    ("-1", "=cmd|' /C calc'!A0", "-2 degrees,\r\n\"quoted\", and a\rreturn", "\"quoted\""),
-    ("0012", "\uff1dA1 \" ' ` \\ \\u003c", "@SUM(A1) is\tno mail", "@SUM(A1)"),
-    ("null", "emoji \U0001f600\U0001f489?", "\U0001f600 before 20 \u00b5g \U0001f489", "20 \u00b5g"),
-    ("-a b", HEBREW + "?", f"{HEBREW} 20 mg.", "20 mg"),
-    ("'a", "+1 and\u2028two\u2029lines", f"{LONG}the end", "the end"),
-]  # fmt: skip
-
 RUN = ("--do_train", "--do_eval", "--enable_cartography", "--dataset", "demo", "--no_cuda", "--precision", "float32",
        "--max_train_samples", "300", "--max_eval_samples", "40", "--num_train_epochs", "2", "--max_length", "128",
        "--doc_stride", "32", "--learning_rate", "1e-3", "--save_strategy", "no", "--model")  # fmt: skip
 JOIN = ("--cartography_dir", "cartography_output", "--cluster_dir", "cluster_output")
-
-
-def save(folder, texts, frame, probs, found, title="demo:noisy, train", **more):
-    settings = {"title": title, "gold_probs": probs, "patterns": found, "max_points": 20_000, "seed": 42}
-    settings |= more
-    path = folder / "report.html"
-    path.write_text(build_report(frame, texts, **settings), encoding="utf-8", newline="")
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -52,131 +44,11 @@ def made():
     return texts, *analysed(texts)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    with headless.chromium() as browser:
-        yield browser
-
-
 @pytest.fixture
 def page(chromium, made, tmp_path):
     """The demo's report, freshly opened; afterwards nothing was asked for and nothing complained."""
     path = save(tmp_path, *made)
     yield from opened(chromium, path)
-
-
-@pytest.fixture
-def hostile(chromium, tmp_path):
-    """A report of hostile texts, freshly opened, and its canonical frame."""
-    rows = {
-        "id": [row[0] for row in HOSTILE],
-        "context": [row[2] for row in HOSTILE],
-        "question": [row[1] for row in HOSTILE],
-        "answers": [{"text": [row[3]], "answer_start": [row[2].index(row[3])]} for row in HOSTILE],
-    }
-    texts = pd.DataFrame(rows)
-    frame, probs, found = analysed(texts)
-    frame["words"] = "</script><script>alert(2)</script>"
-    frame["question_type"] = [row[1] for row in HOSTILE]
-    frame["predicted_answer"] = "<svg onload=alert(3)>"
-    found["findings"] = [{"kind": "hard_outliers", "sentence": f"{HOSTILE[0][1]} {HOSTILE[2][1]}"}]
-    path = save(tmp_path, texts, frame, probs, found, title="<script>alert(4)</script>")
-    for browser in opened(chromium, path):
-        yield browser, texts, frame
-
-
-def opened(chromium, path):
-    headless.open_page(chromium, path)
-    yield chromium
-    assert headless.requested(chromium) == [path.resolve().as_uri()]
-    assert [entry for entry in chromium.get_log("browser") if entry["level"] != "INFO"] == []
-
-
-def script(browser, text, *arguments):
-    return browser.execute_script(text, *arguments)
-
-
-def selected_ids(browser, frame, name):
-    """The ids that a map's points show as selected, in the data's order."""
-    rows = script(browser, """
-        const plot = Bokeh.documents[0].get_model_by_name(arguments[0]);
-        return [...plot.renderers[0].data_source.selected.indices];
-    """, name)  # fmt: skip
-    return frame["id"].iloc[sorted(rows)].tolist()
-
-
-def shown_points(browser, name):
-    """How many points a map draws."""
-    return script(browser, """
-        const plot = Bokeh.documents[0].get_model_by_name(arguments[0]);
-        const view = Bokeh.index.find_one(plot).views.find_one(plot.renderers[0]);
-        const { x, y } = view.glyph;
-        return [...x].filter((value, place) => isFinite(value) && isFinite(y[place])).length;
-    """, name)  # fmt: skip
-
-
-def drag_around(browser, frame, name, columns, outline):
-    """Drag a rectangle on a map; the ids certainly inside it, and those that rounding to pixels may add.
-
-    outline(places, pixel) gives the corner nearest to the origin and the one across, both in the map's coordinates,
-    from the points and the size of a pixel there: what matters to a hand is pixels, wherever the points may lie.
-    """
-    places = frame[columns].astype(float).to_numpy()
-    ends = [np.array(script(browser, headless.PLACE, name, *corner)) for corner in ((0, 0), (1, 1))]
-    pixel = 1 / np.abs(ends[1] - ends[0])
-    (left, low), (right, high) = corners = outline(places, pixel)
-    script(browser, "document.getElementById('maps').scrollIntoView()")
-    headless.drag(browser, name, [(left, low), (right, low), (right, high), (left, high), (left, low)])
-    with np.errstate(invalid="ignore"):
-        depth = np.min([places - corners[0], corners[1] - places], axis=0) / pixel
-    depth = depth.min(axis=1)  # pixels from the nearest side, negative outside; NaN where the map has no point
-    return ids_where(frame, pd.Series(depth > 2)), ids_where(frame, pd.Series(depth > -2))
-
-
-def text_of(browser, element):
-    return script(browser, "return document.getElementById(arguments[0]).textContent", element)
-
-
-def click(browser, selector, text=None):
-    """Click the first element of a selector, or the first whose text begins like this."""
-    assert script(browser, """
-        const [selector, text] = arguments;
-        const nodes = [...document.querySelectorAll(selector)];
-        const found = nodes.find((node) => !text || node.textContent.startsWith(text));
-        found?.click();
-        return Boolean(found);
-    """, selector, text), (selector, text)  # fmt: skip
-
-
-def table_ids(browser):
-    """The ids in the table's rows, all of them unfolded, in the order of the table."""
-    return script(browser, """
-        const more = document.getElementById("more");
-        while (!more.hidden) more.click();
-        return [...document.querySelectorAll("#rows tr td:first-child")].map((node) => node.textContent);
-    """)  # fmt: skip
-
-
-def wait_for(what, seconds=120):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        found = what()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"nothing after {seconds} seconds")
-
-
-def downloaded(browser):
-    """The path of the file that a click on the download button gives."""
-    for path in browser.downloads.iterdir():
-        path.unlink()
-    click(browser, "#download")
-    return wait_for(lambda: next(iter(browser.downloads.glob("*.csv")), None))
-
-
-def ids_where(frame, rows):
-    return frame["id"][rows.to_numpy(dtype=bool)].tolist()
 
 
 def test_first_screen_and_point_counts(page, made):
@@ -374,13 +246,6 @@ def test_a_sampled_page_says_so_and_a_button_without_examples_cannot_be_pressed(
         assert "epoch 2: " in wait_for(lambda browser=browser, line=line: script(browser, line))
 
 
-def tip_of(browser, frame, row):
-    """The text beside the pointer once it is moved onto a point of the cluster map."""
-    script(browser, "document.getElementById('maps').scrollIntoView()")
-    headless.point_at(browser, "cluster-map", frame["x"][row], frame["y"][row])
-    return wait_for(lambda: text_of(browser, "tip"))
-
-
 def test_hovering_says_what_a_point_is(page, made):
     frame = made[1]
     row = frame["x"].idxmin()
@@ -461,72 +326,6 @@ def test_a_selection_is_read_back_by_pandas_and_by_run(page, made, command, tiny
     assert code == 0, err
     lines = (tmp_path / "out" / "eval_predictions.jsonl").read_text(encoding="utf-8").splitlines()
     assert [json.loads(line)["id"] for line in lines] == expected["id"].tolist()
-
-
-def plain_rows(frame):
-    """Ids, contexts, questions and answers as lists of Python values."""
-    answers = [[list(answer[name]) for name in ("text", "answer_start")] for answer in frame["answers"]]
-    return [frame[name].tolist() for name in ("id", "context", "question")] + answers
-
-
-def test_hostile_texts_are_shown_as_they_are_and_run_nothing(hostile):
-    browser, texts, frame = hostile
-    assert text_of(browser, "title") == "<script>alert(4)</script>"
-    assert script(browser, "return document.querySelector('#findings li').textContent").startswith(HOSTILE[0][1])
-    assert table_ids(browser) == texts["id"].tolist()
-    cells = script(
-        browser, "return [...document.querySelectorAll('#rows .text-column')].map((node) => node.textContent)"
-    )
-    assert cells == texts["question"].tolist()
-    for row in range(len(texts)):
-        click(browser, f"#rows tr[data-row='{row}'] button")
-        wait_for(
-            lambda row=row: (
-                script(browser, "return document.querySelector('#detail h3')?.textContent") == texts["id"][row]
-            )
-        )
-        shown = script(
-            browser, "return [...document.querySelectorAll('#detail .context, #detail mark')].map((n) => n.textContent)"
-        )
-        assert shown == [texts["context"][row], frame["answer"][row]]
-        assert texts["question"][row] in text_of(browser, "detail")
-    tip = tip_of(browser, frame, 1)
-    assert HOSTILE[1][1] in tip
-    assert "<svg onload=alert(3)>" in tip
-    assert script(browser, "return document.querySelectorAll('script').length") == 2
-    assert script(browser, "return document.querySelectorAll('img, b:not(.facts b):not(.tip b)').length") == 0
-    assert script(browser, "return window.hacked ?? null") is None
-
-
-def test_hostile_texts_come_back_from_the_csv_file(hostile):
-    browser, texts, _ = hostile
-    path = downloaded(browser)
-    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
-    for cell in raw.to_numpy().ravel():
-        assert cell[:1] not in set("=+@\uff1d\t\r\n"), cell
-        assert not cell.startswith("-") or float(cell) < 0
-    assert raw["id"].tolist() == ["'=1+1", "'@id", "'+1x", "-1", "0012", "null", "'-a b", "'a"]
-    changed = raw["apostrophe_before"].str.split().map(lambda names: "id" in names)
-    assert raw["id"].where(~changed, raw["id"].str[1:]).tolist() == texts["id"].tolist()
-    again = load_examples(open_source(str(path), "qa"), "train", "qa")
-    assert plain_rows(again.frame) == plain_rows(texts)
-
-
-def test_what_the_search_finds_in_hostile_texts(hostile):
-    browser, texts, _ = hostile
-    words = (texts["question"] + "\n" + texts["context"] + "\n" + texts["id"]).str.lower()
-    for text in ("<script>", "{{X}}", "\U0001f489", HEBREW[-6:], "$head"):
-        script(
-            browser,
-            """
-            const search = document.getElementById("search");
-            search.value = arguments[0];
-            search.dispatchEvent(new Event("input"));
-            """,
-            text,
-        )
-        expected = ids_where(texts, words.str.contains(text.lower(), regex=False))
-        wait_for(lambda expected=expected: table_ids(browser) == expected)
 
 
 @pytest.mark.slow

@@ -14,11 +14,19 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import helpers
 from datamap.errors import UsageError
 from datamap.files import directories, manifests, outputs, pictures
 from datamap.options import defaults, parsing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from datamap.data.examples import Examples
+    from datamap.dynamics.recordings import Recording
 
 logger = logging.getLogger("analyze_cartography")
 
@@ -112,7 +120,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def measured(options: argparse.Namespace, recording):
+def measured(options: argparse.Namespace, recording: "Recording") -> "tuple[pd.DataFrame, np.ndarray]":
     """(metrics with regions, a row an example; gold probabilities [n_epochs, n_examples]) after the burn-in.
 
     Raises:
@@ -152,7 +160,7 @@ def measured(options: argparse.Namespace, recording):
     return metrics, epochs["gold_prob"]
 
 
-def load_texts(options: argparse.Namespace, recording):
+def load_texts(options: argparse.Namespace, recording: "Recording") -> "Examples | None":
     """Examples with the texts of the recorded ids, in their order; None where no data set is known.
 
     Raises:
@@ -168,7 +176,7 @@ def load_texts(options: argparse.Namespace, recording):
     return find_examples(recording.manifest, recording.ids, options.dataset, options.split, options.columns)
 
 
-def summary_table(metrics) -> str:
+def summary_table(metrics: "pd.DataFrame") -> str:
     """Count, share and mean metrics of every region, and of all."""
     import pandas as pd
 
@@ -182,7 +190,9 @@ def summary_table(metrics) -> str:
     return table.to_string()
 
 
-def write_results(options: argparse.Namespace, metrics, gold_probs, examples) -> None:
+def write_results(
+    options: argparse.Namespace, metrics: "pd.DataFrame", gold_probs: "np.ndarray", examples: "Examples | None"
+) -> None:
     """Write tables, samples and figures; those that need texts only where there are any."""
     from datamap.data.questions import groupings
     from datamap.dynamics import plots
@@ -212,7 +222,7 @@ def write_results(options: argparse.Namespace, metrics, gold_probs, examples) ->
         pictures.write_figure(directory / name, figure)
 
 
-def report_notes(options: argparse.Namespace, recording, n_measured: int) -> list[str]:
+def report_notes(options: argparse.Namespace, recording: "Recording", n_measured: int) -> list[str]:
     """What the report cannot show: epochs that were left out, examples without metrics."""
     from datamap.dynamics.recordings import UNTRACKED
     from datamap.joint.join import read_table
@@ -231,7 +241,13 @@ def report_notes(options: argparse.Namespace, recording, n_measured: int) -> lis
     return notes
 
 
-def write_report(options: argparse.Namespace, metrics, gold_probs, examples, notes: list[str]) -> None:
+def write_report(
+    options: argparse.Namespace,
+    metrics: "pd.DataFrame",
+    gold_probs: "np.ndarray",
+    examples: "Examples | None",
+    notes: list[str],
+) -> None:
     """Write report.html: the data map's side of it."""
     from datamap.joint.join import text_columns
     from datamap.report.page import build_report

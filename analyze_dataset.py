@@ -14,11 +14,20 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import helpers
 from datamap.errors import DataError, UsageError
 from datamap.files import directories, manifests, outputs, pictures
 from datamap.options import defaults, parsing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from datamap.clusters.files import Clusters
+    from datamap.data.examples import Examples
+    from datamap.joint.join import Dynamics
 
 logger = logging.getLogger("analyze_dataset")
 
@@ -29,7 +38,6 @@ OVERLAP_CSV, STATS_CSV = "category_cluster_overlap.csv", "cluster_cartography_st
 PATTERNS = "interesting_patterns.json"
 HEATMAP, SCATTER, BOXPLOT = "category_cluster_heatmap.png", "integrated_scatter.png", "metrics_by_cluster_boxplot.png"
 FILES = (UNIFIED_CSV, UNIFIED_PARQUET, OVERLAP_CSV, STATS_CSV, PATTERNS, HEATMAP, SCATTER, BOXPLOT, outputs.REPORT)
-MAX_CLUSTERS_LISTED, MAX_FINDINGS_LISTED = 8, 12
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -45,6 +53,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--cluster_dir", metavar="DIR", help=f"{text}{CLUSTER_DIR}, if it is there)")
     text = "an eval_predictions.jsonl of run.py about the same examples, joined to them by id"
     add("--predictions", metavar="FILE", help=text)
+    text = "an --output_dir of find_label_errors.py about the same examples, joined to them by id"
+    add("--label_errors_dir", metavar="DIR", help=text)
     text = "data set with the texts, named as for run.py (default: the one that the directories are about)"
     add("--dataset", metavar="NAME", help=text)
     parsing.add_columns_option(add)
@@ -72,7 +82,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
             f"there is nothing to analyse, neither {CARTOGRAPHY_DIR} nor {CLUSTER_DIR}: give --cartography_dir, "
             "--cluster_dir, or both."
         )
-    if options.allow_partial and len(given) < 2 and not options.predictions:
+    if options.allow_partial and len(given) < 2 and not options.predictions and not options.label_errors_dir:
         raise UsageError("--allow_partial acts where two things are joined: leave it out, or give both directories.")
     parsing.refuse_idle_report_options(options)
     for name, directory in given.items():
@@ -81,21 +91,26 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def read_sides(options: argparse.Namespace):
+def read_sides(options: argparse.Namespace) -> "tuple[Dynamics | None, Clusters | None, list[str]]":
     """(dynamics, clusters, ids of the rows to analyse); None for a side that was not asked for."""
     from datamap.clusters.files import read_clusters
     from datamap.joint.join import met_ids, read_dynamics
 
     dynamics = read_dynamics(Path(options.cartography_dir)) if options.cartography_dir else None
     clusters = read_clusters(Path(options.cluster_dir)) if options.cluster_dir else None
-    if clusters is None:
-        return dynamics, None, dynamics.ids
-    if dynamics is None:
-        return None, clusters, clusters.assignments["id"].tolist()
-    return dynamics, clusters, met_ids(dynamics, clusters, options.allow_partial)
+    if dynamics is not None and clusters is not None:
+        return dynamics, clusters, met_ids(dynamics, clusters, options.allow_partial)
+    ids = dynamics.ids if dynamics is not None else clusters.assignments["id"].tolist() if clusters is not None else []
+    return dynamics, clusters, ids
 
 
-def join(options: argparse.Namespace, manifest: dict, dynamics, clusters, ids: Sequence[str]):
+def join(
+    options: argparse.Namespace,
+    manifest: dict,
+    dynamics: "Dynamics | None",
+    clusters: "Clusters | None",
+    ids: Sequence[str],
+) -> "tuple[Examples, pd.DataFrame]":
     """(examples, unified frame) of the ids; says how many have no metrics.
 
     Raises:
@@ -105,10 +120,12 @@ def join(options: argparse.Namespace, manifest: dict, dynamics, clusters, ids: S
     from datamap.joint.join import (
         read_predictions,
         refuse_other_predictions,
+        refuse_other_suspects,
         refuse_other_texts,
         text_columns,
         unify,
     )
+    from datamap.labels import files
 
     task, predictions = manifest["task"], None
     if options.predictions:
@@ -119,7 +136,12 @@ def join(options: argparse.Namespace, manifest: dict, dynamics, clusters, ids: S
     texts = text_columns(examples)
     if predictions is not None:
         refuse_other_predictions(texts, predictions, task, options.allow_partial)
-    unified = unify(texts, dynamics, clusters, predictions)
+    suspects = None
+    if options.label_errors_dir:
+        table = files.read_table(Path(options.label_errors_dir))
+        refuse_other_suspects(texts, table, task, options.allow_partial)
+        suspects = files.joined_columns(table)
+    unified = unify(texts, dynamics, clusters, predictions, suspects)
     n_untracked = unified["region"].isna().sum() if dynamics is not None else 0
     if n_untracked == len(unified):
         raise DataError("none of the rows has metrics: record a longer run, or of the rows that were clustered.")
@@ -128,13 +150,13 @@ def join(options: argparse.Namespace, manifest: dict, dynamics, clusters, ids: S
     return examples, unified
 
 
-def write_parquet(path: Path, frame) -> None:
+def write_parquet(path: Path, frame: "pd.DataFrame") -> None:
     """Write a table as Parquet, without an index column."""
     with outputs.atomic_writer(path, binary=True) as file:
         frame.to_parquet(file, index=False)
 
 
-def write_results(options: argparse.Namespace, unified) -> dict | None:
+def write_results(options: argparse.Namespace, unified: "pd.DataFrame") -> dict | None:
     """Write the unified frame, and with clusters what can be said of them; the patterns where both sides met."""
     from datamap.joint.join import cluster_stats, overlap_table
 
@@ -162,7 +184,13 @@ def write_results(options: argparse.Namespace, unified) -> dict | None:
     return patterns
 
 
-def write_report(options: argparse.Namespace, examples, unified, patterns: dict | None, gold_probs) -> None:
+def write_report(
+    options: argparse.Namespace,
+    examples: "Examples",
+    unified: "pd.DataFrame",
+    patterns: dict | None,
+    gold_probs: "np.ndarray | None",
+) -> None:
     """Write report.html."""
     from datamap.report.page import build_report
 
@@ -178,78 +206,6 @@ def write_report(options: argparse.Namespace, examples, unified, patterns: dict 
     outputs.write_text(Path(options.output_dir) / outputs.REPORT, page)
 
 
-def region_lines(unified) -> str:
-    """Count, share and mean metrics of every region, and of all examples with metrics."""
-    import pandas as pd
-
-    from datamap.dynamics.measures import REGIONS
-
-    tracked = unified[unified["region"].notna()]
-    rows = {region: tracked[tracked["region"] == region] for region in REGIONS} | {"all": tracked}
-    table = pd.DataFrame({"count": {name: f"{len(part):,}" for name, part in rows.items()}})
-    table["share"] = [f"{len(part) / len(tracked):.1%}" for part in rows.values()]
-    for name in ("confidence", "variability", "correctness"):
-        table[name] = [f"{part[name].mean():.3f}" if len(part) else "" for part in rows.values()]
-    if "cluster" in unified:
-        table["in noise"] = [f"{(part['cluster'] == -1).mean():.1%}" if len(part) else "" for part in rows.values()]
-    return table.to_string()
-
-
-def cluster_lines(unified) -> str:
-    """The largest clusters, or with dynamics those with the highest share of hard examples: a row each."""
-    import pandas as pd
-
-    from datamap.joint.join import cluster_stats
-
-    stats = cluster_stats(unified)
-    stats = stats[stats["cluster"] >= 0]
-    if stats.empty:
-        return "There is no cluster: every example is noise."
-    order, heading = "n_examples", "The largest clusters"
-    if "region" in unified:
-        overall = (unified["region"] == "hard").sum() / unified["region"].notna().sum()
-        order, heading = "hard", f"The clusters with the highest share of hard examples, against {overall:.3f} of all"
-    listed = stats.sort_values(order, ascending=False, kind="stable").head(MAX_CLUSTERS_LISTED)
-    names = ("mean_confidence", "mean_correctness", "hard", "mean_em", "mean_f1", "mean_predicted_correct")
-    table = pd.DataFrame({"cluster": listed["cluster"], "examples": [f"{size:,}" for size in listed["n_examples"]]})
-    for name in names:
-        if name in listed:
-            table[name.removeprefix("mean_")] = listed[name].map("{:.3f}".format, na_action="ignore").fillna("")
-    table["words"] = listed["words"]
-    return f"{heading} ({len(listed)} of {len(stats)}):\n{table.to_string(index=False)}"
-
-
-def finding_lines(patterns: dict) -> str:
-    """The sentences of the first findings, and how many there are."""
-    findings = patterns["findings"]
-    lines = [f"- {finding['sentence']}" for finding in findings[:MAX_FINDINGS_LISTED]]
-    if not any("q_value" in finding for finding in findings):
-        n_tests = patterns["n_tests"]
-        lines.insert(0, f"- No cluster holds more hard or ambiguous examples than chance would give ({n_tests} tests).")
-    shown = min(len(findings), MAX_FINDINGS_LISTED)
-    return "\n".join([f"Findings ({shown} of {len(findings)}; numbers and example ids in {PATTERNS}):", *lines])
-
-
-def summary(unified, patterns: dict | None) -> str:
-    """What a person needs to know, in under 40 lines."""
-    opening = f"{len(unified):,} examples"
-    if "region" in unified:
-        n_tracked = unified["region"].notna().sum()
-        opening += f", {n_tracked:,} with metrics"
-    if "cluster" in unified:
-        clustered = unified.loc[unified["cluster"] >= 0, "cluster"]
-        n_noise = len(unified) - len(clustered)
-        opening += f", {len(clustered):,} in {clustered.nunique()} clusters, {n_noise:,} noise"
-    parts = [f"{opening}."]
-    if "region" in unified:
-        parts.append(region_lines(unified))
-    if "cluster" in unified:
-        parts.append(cluster_lines(unified))
-    if patterns is not None:
-        parts.append(finding_lines(patterns))
-    return "\n\n".join(parts)
-
-
 def main(argv: Sequence[str]) -> None:
     """Read, join, write, report."""
     options = parse_arguments(argv)
@@ -257,9 +213,10 @@ def main(argv: Sequence[str]) -> None:
     directories.refuse_foreign_directory(directory, "analyze_dataset.py")
     from datamap.dynamics.recordings import read_gold_probs
     from datamap.files.manifests import described, rows_fields
+    from datamap.joint.summary import summary
 
     dynamics, clusters, ids = read_sides(options)
-    manifest = (clusters or dynamics).manifest
+    manifest = (clusters or dynamics).manifest  # type: ignore[union-attr]  # there is one at least
     examples, unified = join(options, manifest, dynamics, clusters, ids)
     gold_probs = None
     if options.report == "html" and options.cartography_dir:
@@ -271,10 +228,10 @@ def main(argv: Sequence[str]) -> None:
     fields = {"script": "analyze_dataset.py", "task": manifest["task"], "seed": options.seed}
     fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, "n_rows": len(unified)}
     fields |= rows_fields(examples.frame)
-    sources = [options.cartography_dir, options.cluster_dir]
+    sources = [options.cartography_dir, options.cluster_dir, options.label_errors_dir]
     sources += [Path(options.predictions).parent / manifests.EVAL_MANIFEST] if options.predictions else []
     manifests.write_manifest(directory, fields, [Path(source) for source in sources if source])
-    print(summary(unified, patterns))
+    print(summary(unified, patterns, PATTERNS))
     logger.info("Everything is in %s.", directory)
 
 

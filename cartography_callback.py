@@ -8,6 +8,7 @@ losses and weights are the same with it and without it.
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +22,12 @@ from datamap.errors import DataError
 from datamap.evaluation.gold_measures import NLI_WINDOW_MEASURES, QA_WINDOW_MEASURES, nli_measures, qa_measures
 from datamap.files import manifests
 
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers.utils import ModelOutput
+
+    from datamap.features.windows import NliPairs, QaWindows
+
 NEVER = torch.iinfo(torch.int32).max
 
 
@@ -32,7 +39,9 @@ class CartographyCallback(TrainerCallback):
     Every process records its own share; the first one writes.
     """
 
-    def __init__(self, directory: Path, ids: Sequence[str], features, *, task: str, identity: dict):
+    def __init__(
+        self, directory: Path, ids: Sequence[str], features: "QaWindows | NliPairs", *, task: str, identity: dict
+    ):
         """
         Args:
             directory: where the recording is written.
@@ -43,7 +52,8 @@ class CartographyCallback(TrainerCallback):
         """
         self.directory, self.ids, self.features = Path(directory), list(ids), features
         qa = task == "qa"
-        self.measures, self.measure = (QA_WINDOW_MEASURES, qa_measures) if qa else (NLI_WINDOW_MEASURES, nli_measures)
+        self.measures: tuple[str, ...] = QA_WINDOW_MEASURES if qa else NLI_WINDOW_MEASURES
+        self.measure = qa_measures if qa else nli_measures
         hashed = {"examples": manifests.ids_hash(self.ids), "features": features.fingerprint()}
         self.identity = {"task": task, "n_examples": len(self.ids)} | hashed | identity
         self.counts = {
@@ -85,7 +95,9 @@ class CartographyCallback(TrainerCallback):
                 )
         self.checkpoint = Path(checkpoint)
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Allocate the arrays; take up the checkpoint's recording or start a new one.
 
         Raises:
@@ -121,7 +133,9 @@ class CartographyCallback(TrainerCallback):
             frame = recordings.read_epoch(recordings.epoch_path(self.directory, number))
             self.epochs[number] = recordings.align_epoch(frame, self.ids)
 
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_epoch_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Begin an epoch, unless it is the one that a checkpoint was in the middle of."""
         number = int(state.epoch or 0) + 1
         if number == self.number or state.global_step >= state.max_steps or control.should_training_stop:
@@ -131,7 +145,7 @@ class CartographyCallback(TrainerCallback):
         self.clock, self.number, self.is_written = 0, number, False
 
     @torch.no_grad()
-    def record(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> None:
+    def record(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> None:
         """Keep the numbers of a training batch; nothing here waits for the device."""
         rows = inputs["row"]
         again = (rows[:, None] == rows).tril(-1).any(1) | (self.seen_at[rows] != NEVER)
@@ -147,7 +161,7 @@ class CartographyCallback(TrainerCallback):
         values = values.gather(0, first.expand(1, len(self.measures), -1))[0]
         return values[:, :-1].cpu().numpy(), seen_at.amin(0)[:-1].cpu().numpy()
 
-    def finish_epoch(self, state) -> None:
+    def finish_epoch(self, state: "TrainerState") -> None:
         """Fold the running epoch into examples and write its file, unless that has been done.
 
         Raises:
@@ -171,11 +185,13 @@ class CartographyCallback(TrainerCallback):
         recordings.write_epoch(path, self.number, self.ids, self.epochs[self.number], self.counts)
         self.hashes[self.number] = manifests.file_hash(path)
 
-    def on_epoch_end(self, args, state, control, **kwargs):
+    def on_epoch_end(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Write the epoch's file."""
         self.finish_epoch(state)
 
-    def save(self, checkpoint: Path, state) -> None:
+    def save(self, checkpoint: Path, state: "TrainerState") -> None:
         """Put the running epoch into a checkpoint's directory."""
         values, seen_at = self.gathered()
         if state.is_world_process_zero:
@@ -183,7 +199,9 @@ class CartographyCallback(TrainerCallback):
             running = RunningEpoch(self.run_id, self.identity, self.number, finished, values, seen_at)
             recordings.write_state(checkpoint, running)
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Write the last epoch, the metrics over all epochs and the examples without them."""
         self.finish_epoch(state)
         if state.is_world_process_zero:
@@ -192,7 +210,7 @@ class CartographyCallback(TrainerCallback):
             self.recorded = closing.Recorded(self.directory, self.run_id, self.identity, self.hashes, metrics)
 
 
-def difference(name: str, before, now) -> str:
+def difference(name: str, before: Any, now: Any) -> str:
     """One sentence for what a checkpoint's recording and this run do not share."""
     if name == "examples":
         return "its recording is of other examples (their ids differ): resume with the same data set and sample."

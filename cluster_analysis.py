@@ -13,11 +13,19 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import helpers
 from datamap.errors import DataError, UsageError
 from datamap.files import directories, manifests, outputs, pictures
 from datamap.options import parsing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from datamap.data.examples import Examples
+    from datamap.embeddings.vectors import Embeddings
 
 logger = logging.getLogger("cluster_analysis")
 
@@ -103,7 +111,7 @@ def require_fast_hdbscan() -> None:
         )
 
 
-def refuse_impossible(options: argparse.Namespace, vectors) -> None:
+def refuse_impossible(options: argparse.Namespace, vectors: "np.ndarray") -> None:
     """DataError where there are too few rows for a cluster, or too few rows or columns for the reduction."""
     n_rows, n_columns = vectors.shape
     if n_rows < 2:
@@ -140,7 +148,13 @@ def refuse_impossible(options: argparse.Namespace, vectors) -> None:
         )
 
 
-def sample_records(options: argparse.Namespace, assignments, statistics, points, examples) -> dict:
+def sample_records(
+    options: argparse.Namespace,
+    assignments: "pd.DataFrame",
+    statistics: "pd.DataFrame",
+    points: "np.ndarray",
+    examples: "Examples",
+) -> dict:
     """The content of cluster_samples.json: clusters with their central, uncertain and random members; noise_samples."""
     from datamap.clusters.pipeline import shown_members
     from datamap.data.shown import shown_text
@@ -179,7 +193,7 @@ def advice(options: argparse.Namespace, metadata: dict) -> str | None:
     return None
 
 
-def summary(statistics, metadata: dict) -> str:
+def summary(statistics: "pd.DataFrame", metadata: dict) -> str:
     """What a person reads on stdout: counts, quality and the largest clusters."""
     import pandas as pd
 
@@ -197,7 +211,9 @@ def summary(statistics, metadata: dict) -> str:
     return "\n".join(line for line in lines if line)
 
 
-def write_figures(directory: Path, assignments, statistics, title: str, method: str) -> None:
+def write_figures(
+    directory: Path, assignments: "pd.DataFrame", statistics: "pd.DataFrame", title: str, method: str
+) -> None:
     """Draw and write the figures; the map, of coordinates made by a method, only where there are coordinates."""
     from datamap.clusters import files, plots
 
@@ -208,7 +224,7 @@ def write_figures(directory: Path, assignments, statistics, title: str, method: 
     pictures.write_figure(directory / files.PROBABILITIES, plots.probability_distributions(assignments, statistics))
 
 
-def manifest_fields(options: argparse.Namespace, embedded, examples) -> dict:
+def manifest_fields(options: argparse.Namespace, embedded: "Embeddings", examples: "Examples") -> dict:
     """What the manifest says: settings, the data set that was read, and the rows."""
     from datamap.data.examples import described_rows
     from datamap.files.manifests import described, rows_fields

@@ -13,6 +13,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import helpers
 from datamap.errors import DataError, UsageError
@@ -21,6 +22,14 @@ from datamap.files import directories, manifests, outputs
 from datamap.options import parsing
 from datamap.options.defaults import DOC_STRIDE, MAX_LENGTH
 from datamap.options.precision import BF16, FLOAT32
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
+
+    from datamap.data.examples import Examples
+    from datamap.embeddings.encoder import Encoder, Plan
 
 logger = logging.getLogger("extract_embeddings")
 
@@ -89,7 +98,7 @@ def settle_task(options: argparse.Namespace, manifest: dict) -> str:
     return options.task or trained or "qa"
 
 
-def load_rows(options: argparse.Namespace, manifest: dict, task: str):
+def load_rows(options: argparse.Namespace, manifest: dict, task: str) -> "Examples":
     """The examples to embed: the rows that the model was trained on, or all of a split.
 
     Raises:
@@ -109,7 +118,14 @@ def load_rows(options: argparse.Namespace, manifest: dict, task: str):
     return sample_rows(examples, options.max_samples, options.seed)
 
 
-def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokenizer, task: str):
+def make_plan(
+    options: argparse.Namespace,
+    settings: dict,
+    frame: "pd.DataFrame",
+    config: "PreTrainedConfig",
+    tokenizer: "PreTrainedTokenizerFast",
+    task: str,
+) -> "tuple[Plan, dict[str, int]]":
     """(plan of what is embedded, resolved window lengths)."""
     from datamap.embeddings.encoder import plan_nli, plan_qa
     from datamap.features.windows import NliPairs, QaWindows
@@ -125,7 +141,13 @@ def make_plan(options: argparse.Namespace, settings: dict, frame, config, tokeni
     return plan_qa(windows), {"max_length": max_length, "doc_stride": stride}
 
 
-def make_encoder(options: argparse.Namespace, path: str, config, tokenizer, device):
+def make_encoder(
+    options: argparse.Namespace,
+    path: str,
+    config: "PreTrainedConfig",
+    tokenizer: "PreTrainedTokenizerFast",
+    device: "torch.device",
+) -> "Encoder":
     """The model without its head, in the precision that was asked for."""
     from datamap.embeddings.encoder import Encoder
     from datamap.features.windows import pair_template
@@ -142,7 +164,9 @@ def make_encoder(options: argparse.Namespace, path: str, config, tokenizer, devi
     return Encoder(model, tokenizer, precision=precision, cls_index=pair_template(tokenizer).cls_index)
 
 
-def write_results(options: argparse.Namespace, examples, plan, metadata: dict, shards: list, manifest: dict) -> None:
+def write_results(
+    options: argparse.Namespace, examples: "Examples", plan: "Plan", metadata: dict, shards: list, manifest: dict
+) -> None:
     """Put the shards together and write what belongs beside the vectors."""
     import shutil
 

@@ -14,17 +14,22 @@ import sys
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import helpers
 from datamap.errors import UsageError
 from datamap.files import directories, manifests, outputs, pictures
 from datamap.options import parsing
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from datamap.data.examples import Examples
+    from datamap.dynamics.recordings import Recording
+
 logger = logging.getLogger("find_label_errors")
 
 CROSSFIT_DIR, OUTPUT_DIR = "./crossfit_output", "./label_errors"
-TABLE, SUMMARY, FIGURE = "label_errors.csv", "label_errors.json", "label_errors.png"
-FILES = (TABLE, SUMMARY, FIGURE)
 SCORES = ("expected_f1", "self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n")
 N_SHOWN, N_MARKED, WIDTH = 10, 100, 100
 EPILOG = """
@@ -96,7 +101,7 @@ def read_recordings(options: argparse.Namespace) -> tuple:
     return out_of_fold, trained
 
 
-def load_rows(options: argparse.Namespace, recording):
+def load_rows(options: argparse.Namespace, recording: "Recording") -> "Examples":
     """Examples with all rows of the split, after it is sure that the recorded ones are among them.
 
     Raises:
@@ -113,13 +118,16 @@ def load_rows(options: argparse.Namespace, recording):
     return examples
 
 
-def gathered_numbers(options: argparse.Namespace, examples, out_of_fold, trained):
+def gathered_numbers(
+    options: argparse.Namespace, examples: "Examples", out_of_fold: "Recording | None", trained: "Recording | None"
+) -> "tuple[pd.DataFrame, dict[str, str]]":
     """(what the recordings say of every row by id, the reasons of rows that were not recorded by id)."""
     import pandas as pd
 
     from datamap.labels import evidence
 
-    numbers = evidence.metrics_of(out_of_fold or trained)
+    recording: Any = out_of_fold or trained
+    numbers = evidence.metrics_of(recording)
     if out_of_fold:
         predictions = evidence.read_predictions(Path(options.crossfit_dir), out_of_fold.manifest)
         if "predicted_scores" in predictions:
@@ -137,7 +145,7 @@ def gathered_numbers(options: argparse.Namespace, examples, out_of_fold, trained
     return numbers.drop(columns="last_prob"), evidence.reasons(directory, examples)
 
 
-def settle_score(options: argparse.Namespace, task: str, numbers) -> str:
+def settle_score(options: argparse.Namespace, task: str, numbers: "pd.DataFrame") -> str:
     """The name of the score that ranks.
 
     Raises:
@@ -157,7 +165,7 @@ def what_was_read(options: argparse.Namespace) -> str:
     return "an out-of-fold recording" if options.crossfit_dir else "a recording of a training"
 
 
-def as_text(table, n_rows: int) -> str:
+def as_text(table: "pd.DataFrame", n_rows: int) -> str:
     """The first rows as a person reads them: rank, score, kind, the texts with the label marked, the proposal."""
     blocks = []
     for row in table[table["rank"].notna()].head(n_rows).to_dict("records"):
@@ -174,7 +182,7 @@ def as_text(table, n_rows: int) -> str:
     return "\n\n".join(blocks)
 
 
-def summary_of(options: argparse.Namespace, table, score: str) -> dict:
+def summary_of(options: argparse.Namespace, table: "pd.DataFrame", score: str) -> dict:
     """What label_errors.json says."""
     from datamap.labels.kinds import KINDS, MEANING
     from datamap.labels.scores import DEFINITIONS
@@ -200,7 +208,7 @@ def main(argv: Sequence[str]) -> None:
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
     directories.refuse_foreign_directory(directory, "find_label_errors.py")
-    from datamap.labels import plots
+    from datamap.labels import files, plots
     from datamap.labels.suspects import suspects
 
     out_of_fold, trained = read_recordings(options)
@@ -212,11 +220,11 @@ def main(argv: Sequence[str]) -> None:
     summary = summary_of(options, table, score)
     title = f"{examples.title}: suspicious labels"
     figure = plots.ranking(table, title=title, score=summary["definition"], n_marked=N_MARKED, seed=0)
-    directories.clear(directory, FILES)
-    outputs.write_csv(directory / TABLE, table)
-    outputs.write_json(directory / SUMMARY, summary)
-    pictures.write_figure(directory / FIGURE, figure)
-    fields = {"script": "find_label_errors.py", "arguments": vars(options), "score": score, "n_rows": len(table)}
+    directories.clear(directory, (files.TABLE, files.SUMMARY, files.FIGURE))
+    files.write_table(directory, table)
+    outputs.write_json(directory / files.SUMMARY, summary)
+    pictures.write_figure(directory / files.FIGURE, figure)
+    fields = {"script": files.SCRIPT, "arguments": vars(options), "score": score, "n_rows": len(table)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
     fields |= manifests.rows_fields(examples.frame)
     sources = [Path(name) for name in (options.crossfit_dir, options.cartography_dir) if name]

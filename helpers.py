@@ -9,11 +9,15 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datamap.errors import DataError, SuiteError, UsageError, one_line
 from datamap.files.models import require_model_files
 from datamap.files.outputs import is_first_process
 from datamap.options.defaults import DEMO_MODEL
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +94,7 @@ def unreadable_model() -> tuple[type[Exception], ...]:
     return (*known, SafetensorError, StrictDataclassError)
 
 
-def load_config(path: str, flag: str = "--model"):
+def load_config(path: str, flag: str = "--model") -> "PreTrainedConfig":
     """The model's configuration; `flag` is the option that named it.
 
     Raises:
@@ -109,7 +113,7 @@ def load_config(path: str, flag: str = "--model"):
         ) from error
 
 
-def load_tokenizer(path: str, flag: str = "--model"):
+def load_tokenizer(path: str, flag: str = "--model") -> "PreTrainedTokenizerFast":
     """The model's fast tokenizer; DataError as `load_config`."""
     from transformers import AutoTokenizer
 
@@ -122,7 +126,7 @@ def load_tokenizer(path: str, flag: str = "--model"):
         ) from error
 
 
-def load_parts(path: str, flag: str = "--model"):
+def load_parts(path: str, flag: str = "--model") -> "tuple[PreTrainedConfig, PreTrainedTokenizerFast]":
     """The model's configuration and tokenizer, which belong together.
 
     Raises:
@@ -140,7 +144,9 @@ def load_parts(path: str, flag: str = "--model"):
     return config, tokenizer
 
 
-def load_weights(loader, path: str, config, purpose: str, **options):
+def load_weights(
+    loader: Any, path: str, config: "PreTrainedConfig", purpose: str, **options: Any
+) -> "tuple[PreTrainedModel, list[str]]":
     """(the model of one of Transformers' auto classes, the sorted names of weights that are new or of a new size).
 
     Args:
@@ -171,7 +177,7 @@ def load_weights(loader, path: str, config, purpose: str, **options):
     return model, new
 
 
-def load_model(path: str, config, task: str, *, needs_trained_head: bool):
+def load_model(path: str, config: "PreTrainedConfig", task: str, *, needs_trained_head: bool) -> "PreTrainedModel":
     """The model with a head for the task.
 
     Raises:
@@ -192,7 +198,7 @@ def load_model(path: str, config, task: str, *, needs_trained_head: bool):
     return model
 
 
-def load_encoder(path: str, config, flag: str):
+def load_encoder(path: str, config: "PreTrainedConfig", flag: str) -> "PreTrainedModel":
     """The model without any head; DataError where its weights cannot be read or do not fit its configuration."""
     from transformers import AutoModel
 

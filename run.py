@@ -18,6 +18,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import helpers
 from datamap.errors import DataError
@@ -30,10 +31,23 @@ from datamap.options.cross_fitting import CROSSFIT_DIR
 from datamap.options.defaults import MAX_LENGTH
 from datamap.training import refusals
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast, TrainingArguments
+
+    from cartography_callback import CartographyCallback
+    from datamap.training.trainer import ExampleTrainer
+
 logger = logging.getLogger("run")
 
 
-def prepare_trainer(options: argparse.Namespace, training_args, data: dict, path: str, config, tokenizer):
+def prepare_trainer(
+    options: argparse.Namespace,
+    training_args: "TrainingArguments",
+    data: dict,
+    path: str,
+    config: "PreTrainedConfig",
+    tokenizer: "PreTrainedTokenizerFast",
+) -> "tuple[ExampleTrainer, dict, dict]":
     """Tokenise the data and load the model from `path`; returns (trainer, resolved settings, features)."""
     from datamap.data.label_names import fit_labels
     from datamap.training.building import build_trainer
@@ -62,7 +76,9 @@ def prepare_trainer(options: argparse.Namespace, training_args, data: dict, path
     return trainer, settings | computing, features
 
 
-def make_recorder(options: argparse.Namespace, training_args, data: dict, features: dict):
+def make_recorder(
+    options: argparse.Namespace, training_args: "TrainingArguments", data: dict, features: dict
+) -> "CartographyCallback | None":
     """The recorder of training dynamics, None without --enable_cartography.
 
     Raises:
@@ -85,7 +101,7 @@ def make_recorder(options: argparse.Namespace, training_args, data: dict, featur
     return CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
 
 
-def refuse_directories(options: argparse.Namespace, training_args, path: str) -> None:
+def refuse_directories(options: argparse.Namespace, training_args: "TrainingArguments", path: str) -> None:
     """UsageError where the run's files would meet what is there already, or cannot be written; `path` of the model."""
     directory, overwrite = Path(training_args.output_dir), options.overwrite_output_dir
     if training_args.do_train:
@@ -110,40 +126,7 @@ def cartography_dir(options: argparse.Namespace) -> Path:
     return Path(options.cartography_output_dir or CARTOGRAPHY_DIR)
 
 
-def train_model(trainer, checkpoint: str | None) -> None:
-    """Train, then save the model, the tokenizer and the trainer's state.
-
-    Raises:
-        DataError: the device's memory does not hold a batch, the weights are not numbers, or the disk is full.
-    """
-    from datamap.training.memory import said_where_full
-
-    remedy = "lower --micro_batch_tokens or --max_length"
-    if trainer.args.auto_find_batch_size:
-        remedy = "even a batch of one row does not fit: lower --max_length, or take a smaller --model"
-    try:
-        with said_where_full(remedy):
-            trainer.train(resume_from_checkpoint=checkpoint)
-        refuse_nan_weights(trainer.model)
-        trainer.save_model()
-        trainer.save_state()
-    except Exception as error:  # the tokenizer's writer raises a bare Exception when the disk is full
-        if not outputs.is_full(trainer.args.output_dir, error):
-            raise
-        left = checkpoints.what_is_left(trainer.args.output_dir)
-        raise DataError(f"the disk of {trainer.args.output_dir} is full: free some space; {left}.") from error
-
-
-def refuse_nan_weights(model) -> None:
-    """DataError where training has ended in weights that are not numbers."""
-    if not all(weights.isfinite().all() for weights in model.parameters()):
-        raise DataError(
-            "training has ended in weights that are not numbers (NaN), and no model is saved: train again with a lower "
-            "--learning_rate, or with --precision float32."
-        )
-
-
-def predict(trainer, problems: dict) -> None:
+def predict(trainer: "ExampleTrainer", problems: dict) -> None:
     """Predict, and write what comes of it from the first process."""
     output = trainer.evaluation_loop(trainer.get_eval_dataloader(), description="Prediction")
     trainer.callback_handler.on_predict(trainer.args, trainer.state, trainer.control, output.metrics)  # ends the bar
@@ -151,7 +134,7 @@ def predict(trainer, problems: dict) -> None:
         directories.write_predictions(Path(trainer.args.output_dir), trainer.evaluation, problems["predict"])
 
 
-def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict:
+def evaluate_model(options: argparse.Namespace, trainer: "ExampleTrainer", problems: dict) -> dict:
     """Evaluate, write figures and predictions from the first process, and return the figures.
 
     Raises:
@@ -164,17 +147,25 @@ def evaluate_model(options: argparse.Namespace, trainer, problems: dict) -> dict
     return figures
 
 
-def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dict, settings: dict, problems: dict):
+def work(
+    options: argparse.Namespace,
+    trainer: "ExampleTrainer",
+    checkpoint: str | None,
+    data: dict,
+    settings: dict,
+    problems: dict,
+) -> dict[str, float]:
     """Train and evaluate as far as asked for, or predict; the figures of the evaluation.
 
     Raises:
         KeyboardInterrupt: with the last checkpoint in its message.
     """
     from datamap.dynamics import closing
+    from datamap.training import running
 
     try:
         if trainer.args.do_train:
-            train_model(trainer, checkpoint)
+            running.train_model(trainer, checkpoint)
         if options.enable_cartography and trainer.is_world_process_zero():
             closing.close_recording(options, trainer.args, trainer.recorder.recorded, data["train"], settings)
         if trainer.args.do_predict:
@@ -185,7 +176,7 @@ def work(options: argparse.Namespace, trainer, checkpoint: str | None, data: dic
         raise KeyboardInterrupt(f"stopped by Ctrl-C{left}.") from error
 
 
-def begin(options: argparse.Namespace, training_args, problems: dict, *, anew: bool) -> None:
+def begin(options: argparse.Namespace, training_args: "TrainingArguments", problems: dict, *, anew: bool) -> None:
     """Remove what training replaces, an evaluation of the earlier model included, and list the problems of its rows."""
     directory = Path(training_args.output_dir)
     for kind in directories.KINDS.values():
@@ -195,7 +186,9 @@ def begin(options: argparse.Namespace, training_args, problems: dict, *, anew: b
     outputs.write_csv(directory / outputs.DATA_PROBLEMS, problems["train"])
 
 
-def close(options: argparse.Namespace, training_args, data: dict, settings: dict, path: str) -> None:
+def close(
+    options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict, path: str
+) -> None:
     """Write the manifests; `path` of the model that was loaded."""
     from datamap.files import manifests
     from datamap.training.memory import peak_memory
@@ -212,7 +205,7 @@ def close(options: argparse.Namespace, training_args, data: dict, settings: dict
         manifests.close_run(options, training_args, data, settings)
 
 
-def what_is_next(options: argparse.Namespace, training_args) -> str:
+def what_is_next(options: argparse.Namespace, training_args: "TrainingArguments") -> str:
     """Where the data map is, if one was drawn, and the command that goes on from a training; else nothing."""
     if options.enable_cartography:
         from datamap.dynamics.recordings import MAP
@@ -227,7 +220,7 @@ def what_is_next(options: argparse.Namespace, training_args) -> str:
     return ""
 
 
-def cross_fit(options: argparse.Namespace, training_args, path: str) -> None:
+def cross_fit(options: argparse.Namespace, training_args: "TrainingArguments", path: str) -> None:
     """Make an out-of-fold recording; `path` of the model that every fold begins with."""
     from accelerate import PartialState
 

@@ -6,6 +6,7 @@
 import argparse
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from datamap.clusters.spanning_trees import chosen_algorithm, cut_tree, nearest_
 logger = logging.getLogger(__name__)
 
 
-def chosen_rows(options: argparse.Namespace, ids: Sequence[str]):
+def chosen_rows(options: argparse.Namespace, ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """(rows to cluster, rows to assign afterwards), each in the order of their ids.
 
     That order makes labels and coordinates the same for every order of the file.
@@ -30,7 +31,7 @@ def chosen_rows(options: argparse.Namespace, ids: Sequence[str]):
     return order[taken], order[~taken]
 
 
-def cut(options: argparse.Namespace, edges, min_cluster_size: int):
+def cut(options: argparse.Namespace, edges: np.ndarray, min_cluster_size: int) -> Any:
     """The clusters of a spanning tree at one size."""
     return cut_tree(
         edges,
@@ -40,16 +41,18 @@ def cut(options: argparse.Namespace, edges, min_cluster_size: int):
     )
 
 
-def measure(options: argparse.Namespace, points, edges, clustering, algorithm: str) -> dict:
+def measure(
+    options: argparse.Namespace, points: np.ndarray, edges: np.ndarray, clustering: Any, algorithm: str
+) -> dict:
     """The quality of the clusters: noise, validity, stability where it was asked for, and the scan of sizes."""
 
-    def cluster_again(rows):
+    def cluster_again(rows: np.ndarray) -> Any:
         """Labels of a resample; both sizes shrink with its share of the rows."""
         share = len(rows) / len(points)
         edges_again = spanning_tree(rows, max(1, round(share * options.min_samples)), algorithm, options.seed)
         return cut(options, edges_again, max(2, round(share * options.min_cluster_size))).labels
 
-    found = {"dbcv": quality.density_validity(points, clustering.labels, options.seed)}
+    found: dict[str, Any] = {"dbcv": quality.density_validity(points, clustering.labels, options.seed)}
     if options.stability and clustering.n_clusters:
         resampling = {"n_resamples": options.stability, "seed": options.seed}
         found["stability_values"] = quality.resampled_agreement(points, clustering.labels, cluster_again, **resampling)
@@ -63,12 +66,12 @@ def measure(options: argparse.Namespace, points, edges, clustering, algorithm: s
     return found
 
 
-def mean_of(values) -> float | None:
+def mean_of(values: Any) -> float | None:
     """The mean; None where there is nothing."""
     return float(sum(values) / len(values)) if len(values) else None
 
 
-def cluster(options: argparse.Namespace, vectors, chosen, rest):
+def cluster(options: argparse.Namespace, vectors: np.ndarray, chosen: np.ndarray, rest: np.ndarray) -> Any:
     """Reduce, cluster, predict the rest: (points, coordinates, labels, probabilities, persistence, metadata).
 
     Args:

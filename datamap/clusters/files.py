@@ -48,7 +48,14 @@ class Clusters:
     manifest: dict
 
 
-def assignment_table(ids: Sequence[str], chosen, rest, flat, labels, probabilities):
+def assignment_table(
+    ids: Sequence[str],
+    chosen: np.ndarray,
+    rest: np.ndarray,
+    flat: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+) -> tuple[pd.DataFrame, list[int]]:
     """The content of cluster_assignments.csv in the order of the ids, and the place of each of its rows in `flat`."""
     table = pd.DataFrame({"id": [ids[row] for row in np.concatenate([chosen, rest])], "cluster": labels})
     table["cluster_probability"] = probabilities
@@ -58,7 +65,7 @@ def assignment_table(ids: Sequence[str], chosen, rest, flat, labels, probabiliti
     return table.iloc[places].reset_index(drop=True), places
 
 
-def statistics_table(assignments, persistence, words: list[list[str]]):
+def statistics_table(assignments: pd.DataFrame, persistence: np.ndarray, words: list[list[str]]) -> pd.DataFrame:
     """The content of cluster_statistics.csv: one row a cluster, by number."""
     rows = []
     for number, (lasting, terms) in enumerate(zip(persistence, words, strict=True)):

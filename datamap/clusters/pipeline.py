@@ -8,6 +8,7 @@ import copy
 import dataclasses
 import hashlib
 import warnings
+from typing import Any
 
 import numpy as np
 from hdbscan import approximate_predict
@@ -33,7 +34,7 @@ class Reduction:
     """What was learnt from the fitted rows, to reduce any row; `variance_explained` in [0, 1], None without PCA."""
 
     scaler: StandardScaler
-    reducer: object
+    reducer: Any
     cosine: bool
     variance_explained: float | None
 
@@ -90,8 +91,14 @@ def first_equal(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def umap_model(
-    n_rows: int, n_dimensions: int, seed: int, *, n_neighbours: int = MAP_NEIGHBOURS, min_dist: float = 0.1, **options
-):
+    n_rows: int,
+    n_dimensions: int,
+    seed: int,
+    *,
+    n_neighbours: int = MAP_NEIGHBOURS,
+    min_dist: float = 0.1,
+    **options: Any,
+) -> Any:
     """An unfitted UMAP that gives the same coordinates for the same rows: seeded, on one thread, started from PCA."""
     from umap import UMAP
 
@@ -106,7 +113,7 @@ def umap_model(
     )
 
 
-def flat_coordinates(points: np.ndarray, rest: np.ndarray, method: str, seed: int, neighbours) -> np.ndarray:
+def flat_coordinates(points: np.ndarray, rest: np.ndarray, method: str, seed: int, neighbours: Any) -> np.ndarray:
     """Two coordinates of every row for a picture, float64 [n_points + n_rest, 2]; NaN with the method "none".
 
     Args:
@@ -121,9 +128,9 @@ def flat_coordinates(points: np.ndarray, rest: np.ndarray, method: str, seed: in
     if method == "pca":
         model = PCA(2, svd_solver="covariance_eigh").fit(points)
         return model.transform(np.concatenate([points, rest]))
-    known = {}
+    known: dict[str, Any] = {}
     if neighbours is not None and not len(rest):  # its own search takes longer to compile than to run
-        known["precomputed_knn"] = with_itself(*neighbours, MAP_NEIGHBOURS)
+        known["precomputed_knn"] = with_itself(neighbours[0], neighbours[1], MAP_NEIGHBOURS)
     model = umap_model(len(points), 2, seed, **known)
     with warnings.catch_warnings():  # that no row can be placed afterwards, which none is
         warnings.filterwarnings("ignore", message="precomputed_knn")

@@ -8,6 +8,7 @@ find the tree alone, so that everything after it is the same code.
 import dataclasses
 import importlib.util
 import os
+from typing import Any
 
 import numpy as np
 from hdbscan import HDBSCAN
@@ -60,7 +61,9 @@ def nearest_neighbours(points: np.ndarray, min_samples: int) -> tuple[np.ndarray
     return NearestNeighbors(n_neighbors=n_neighbours, algorithm="brute").fit(points).kneighbors()
 
 
-def spanning_tree(points: np.ndarray, min_samples: int, algorithm: str, seed: int, neighbours=None) -> np.ndarray:
+def spanning_tree(
+    points: np.ndarray, min_samples: int, algorithm: str, seed: int, neighbours: Any = None
+) -> np.ndarray:
     """The minimum spanning tree over mutual reachability distances, float64 [n_rows - 1, 3]: row, row, distance.
 
     Args:

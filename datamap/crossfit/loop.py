@@ -8,11 +8,12 @@ import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate import PartialState
 from tqdm import tqdm
-from transformers import TrainerCallback
+from transformers import PreTrainedConfig, PreTrainedTokenizerFast, TrainerCallback, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy
 
 from datamap.crossfit import state
@@ -25,6 +26,11 @@ from datamap.files import manifests
 from datamap.files.outputs import is_first_process
 from datamap.training.building import build_trainer
 from datamap.training.memory import said_where_full
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState
+
+    from datamap.training.trainer import ExampleTrainer
 
 logger = logging.getLogger(__name__)
 
@@ -46,16 +52,16 @@ class Run:
     """
 
     options: argparse.Namespace
-    training_args: object
+    training_args: TrainingArguments
     directory: Path
     examples: Examples
     folds: Folds
     settings: dict
-    config: object
-    tokenizer: object
+    config: PreTrainedConfig
+    tokenizer: PreTrainedTokenizerFast
     load: Callable
 
-    def features(self, part: Examples, *, to_train_on: bool):
+    def features(self, part: Examples, *, to_train_on: bool) -> QaWindows | NliPairs:
         """QaWindows or NliPairs of some of the rows."""
         max_length, ablations = self.settings["max_length"], self.options.ablations
         if self.options.task == "nli":
@@ -63,7 +69,7 @@ class Run:
         stride = self.settings["doc_stride"]
         return QaWindows(part.frame, self.tokenizer, max_length, stride, ablations, to_train_on)
 
-    def held_out_pass(self, part: Examples, features):
+    def held_out_pass(self, part: Examples, features: QaWindows | NliPairs) -> QaPass | NliPass:
         """The evaluation of what a fold holds out."""
         if self.options.task == "nli":
             return NliPass(features, len(part.label_names))
@@ -79,10 +85,12 @@ class Run:
 class PassWriter(TrainerCallback):
     """Looks at the held-out rows at the end of every epoch and keeps the pass, before a checkpoint is saved."""
 
-    def __init__(self, fold_dir: Path, looked):
+    def __init__(self, fold_dir: Path, looked: QaPass | NliPass):
         self.fold_dir, self.looked, self.n_epochs = fold_dir, looked, 0
 
-    def on_evaluate(self, args, state_of_trainer, control, **kwargs):
+    def on_evaluate(
+        self, args: "TrainingArguments", state_of_trainer: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Write the pass of the epoch that has ended."""
         self.n_epochs = max(1, math.ceil(round(state_of_trainer.epoch, 6)))
         if state_of_trainer.is_world_process_zero:
@@ -120,7 +128,7 @@ def say_what_it_costs(run: Run) -> None:
     )  # fmt: skip
 
 
-def fold_arguments(run: Run, fold_dir: Path):
+def fold_arguments(run: Run, fold_dir: Path) -> "TrainingArguments":
     """TrainingArguments of a fold: those of the run, in the fold's folder, looking after every epoch."""
     args = copy.copy(run.training_args)
     args.output_dir, args.eval_strategy = str(fold_dir), IntervalStrategy.EPOCH
@@ -178,13 +186,13 @@ def last_pass(fold_dir: Path) -> int:
     return max(numbers)
 
 
-def close_fold(run: Run, trained_on: Examples, fold_args, computing: dict) -> None:
+def close_fold(run: Run, trained_on: Examples, fold_args: "TrainingArguments", computing: dict) -> None:
     """Write the manifest of a fold's model where it is kept."""
     if run.options.keep_fold_models:
         manifests.close_run(run.options, fold_args, {"train": trained_on}, run.settings | computing)
 
 
-def let_go(trainer) -> None:
+def let_go(trainer: "ExampleTrainer") -> None:
     """Free what a fold's model held, so that memory is one model's."""
     trainer.accelerator.free_memory()
     trainer.model = trainer.model_wrapped = trainer.optimizer = trainer.lr_scheduler = None

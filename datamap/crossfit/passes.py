@@ -3,6 +3,8 @@
 A pass is an evaluation to the trainer: it reduces batches on the device and settles what came when it is over.
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 
@@ -11,6 +13,10 @@ from datamap.errors import DataError
 from datamap.evaluation.gold_measures import NLI_WINDOW_MEASURES, QA_WINDOW_MEASURES, nli_measures, qa_measures
 from datamap.evaluation.label_masses import LabelMasses
 from datamap.evaluation.spans import span_logits
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers.utils import ModelOutput
 
 FIGURES = {"loss": "loss", "correctness": "correct", "confidence": "gold_prob", "expected_f1": "expected_f1"}
 
@@ -25,7 +31,7 @@ class HeldOutPass:
 
     labelled = True
 
-    def __init__(self, features, window_measures: tuple[str, ...]):
+    def __init__(self, features: Any, window_measures: tuple[str, ...]):
         """`features`: QaWindows or NliPairs of the rows that are held out."""
         self.features, self.window_measures = features, window_measures
 
@@ -62,11 +68,11 @@ class HeldOutPass:
 class QaPass(HeldOutPass):
     """Extractive QA: the probabilities of all spans beside the measures of windows."""
 
-    def __init__(self, features, frame, *, max_answer_length: int, allow_no_answer: bool):
+    def __init__(self, features: Any, frame: "pd.DataFrame", *, max_answer_length: int, allow_no_answer: bool):
         """`frame` is the canonical QA frame that `features` were made from; lengths are in tokens."""
         super().__init__(features, QA_WINDOW_MEASURES)
         self.frame = frame
-        self.outcomes = {"max_answer_length": max_answer_length, "allow_no_answer": allow_no_answer}
+        self.outcomes: dict[str, Any] = {"max_answer_length": max_answer_length, "allow_no_answer": allow_no_answer}
         self.width = int(features.lengths.max())
 
     def start(self) -> None:
@@ -74,7 +80,9 @@ class QaPass(HeldOutPass):
         super().start()
         self.masses = LabelMasses(self.features, self.frame, **self.outcomes)
 
-    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def reduce(
+        self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """On the device: row and measures of every window, its logits as wide in every process, its null score."""
         mask = inputs.get("attention_mask")
         sides = [span_logits(outputs[name], mask) for name in ("start_logits", "end_logits")]
@@ -83,7 +91,9 @@ class QaPass(HeldOutPass):
         wide = [torch.nn.functional.pad(side, (0, self.width - side.shape[1])) for side in sides]
         return inputs["row"], qa_measures(outputs, inputs, losses).T, *wide, null_scores
 
-    def add(self, rows, values, starts, ends, null_scores: np.ndarray) -> None:
+    def add(
+        self, rows: np.ndarray, values: np.ndarray, starts: np.ndarray, ends: np.ndarray, null_scores: np.ndarray
+    ) -> None:
         """Take what `reduce` gave, gathered from all processes, as arrays."""
         self.take(rows, values)
         self.masses.add(rows, starts, ends, null_scores)
@@ -101,7 +111,7 @@ class QaPass(HeldOutPass):
 class NliPass(HeldOutPass):
     """Natural language inference: the probabilities of all labels beside the measures."""
 
-    def __init__(self, features, n_labels: int):
+    def __init__(self, features: Any, n_labels: int):
         super().__init__(features, NLI_WINDOW_MEASURES)
         self.n_labels = n_labels
 
@@ -110,12 +120,14 @@ class NliPass(HeldOutPass):
         super().start()
         self.answers = {"probs": np.zeros((len(self.features), self.n_labels))}
 
-    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def reduce(
+        self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """On the device: row, measures and label probabilities of every pair."""
         probs = torch.softmax(outputs["logits"].float(), dim=-1)
         return inputs["row"], nli_measures(outputs, inputs, losses).T, probs
 
-    def add(self, rows, values, probs: np.ndarray) -> None:
+    def add(self, rows: np.ndarray, values: np.ndarray, probs: np.ndarray) -> None:
         """Take what `reduce` gave, gathered from all processes, as arrays."""
         self.take(rows, values)
         self.answers["probs"][rows] = probs

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,12 @@ from datamap.options.precision import precision_name
 from datamap.training.features import list_problems, prepare_nli, prepare_qa
 from datamap.training.refusals import refuse_problems
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast, TrainingArguments
+
+    from datamap.features.windows import NliPairs, QaWindows
+
 OWN = (
     "cross_fit", "model", "ablations", "doc_stride", "max_answer_length", "max_train_samples", "micro_batch_tokens",
     "validation_fraction",
@@ -29,15 +36,15 @@ TRAINERS = (
 
 def prepare(
     options: argparse.Namespace,
-    training_args,
+    training_args: "TrainingArguments",
     examples: Examples,
     directory: Path,
     *,
-    config,
-    tokenizer,
+    config: "PreTrainedConfig",
+    tokenizer: "PreTrainedTokenizerFast",
     load: Callable,
     max_length: int,
-):
+) -> "tuple[Run, pd.DataFrame, dict]":
     """(Run, problems of the rows, what tells the run from another by name).
 
     Args:
@@ -81,7 +88,12 @@ def refuse_lost_labels(examples: Examples, folds: Folds) -> None:
             )
 
 
-def identity_of(options: argparse.Namespace, training_args, examples: Examples, features) -> dict:
+def identity_of(
+    options: argparse.Namespace,
+    training_args: "TrainingArguments",
+    examples: Examples,
+    features: "QaWindows | NliPairs",
+) -> dict:
     """What the numbers depend on, by name."""
     rows = training_args.train_batch_size * training_args.gradient_accumulation_steps * training_args.world_size
     identity = {"task": options.task, "examples": manifests.ids_hash(examples.frame["id"])}
@@ -91,7 +103,7 @@ def identity_of(options: argparse.Namespace, training_args, examples: Examples, 
     return identity | {"--precision": precision_name(training_args)}
 
 
-def begin(run: Run, problems, identity: dict, *, resuming: bool) -> None:
+def begin(run: Run, problems: "pd.DataFrame", identity: dict, *, resuming: bool) -> None:
     """Take up an unfinished run, or begin anew, from the first process.
 
     Raises:

@@ -5,12 +5,16 @@ import math
 import shutil
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from datamap.dynamics import recordings
 from datamap.errors import DataError, UsageError
 from datamap.files import checkpoints, directories, manifests, outputs
+
+if TYPE_CHECKING:
+    from datamap.crossfit.passes import NliPass, QaPass
 
 PREDICTIONS = "crossfit_predictions.jsonl"
 FINISHED = "fold_finished.json"
@@ -98,9 +102,9 @@ def refuse_other_run(directory: Path, identity: dict) -> None:
             )
 
 
-def write_pass(path: Path, looked) -> None:
+def write_pass(path: Path, looked: "QaPass | NliPass") -> None:
     """Keep a pass: its measures and answers."""
-    arrays = {f"measure_{name}": values for name, values in looked.epoch.items()}
+    arrays: dict[str, Any] = {f"measure_{name}": values for name, values in looked.epoch.items()}
     arrays |= {f"answer_{name}": values for name, values in looked.answers.items()}
     with outputs.atomic_writer(path, binary=True) as file:
         np.savez(file, **arrays)
@@ -120,10 +124,11 @@ def read_pass(path: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]
             f"{path} cannot be read ({error}): remove {path.parent} and go on with --resume_from_checkpoint last, "
             "which trains this fold again."
         ) from error
-    return tuple(
+    measures, answers = (
         {name.removeprefix(kind): values for name, values in kept.items() if name.startswith(kind)}
         for kind in ("measure_", "answer_")
     )
+    return measures, answers
 
 
 def checkpoint_to_go_on_from(fold_dir: Path) -> str | None:

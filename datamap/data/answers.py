@@ -6,6 +6,7 @@ only what does not is tried as a literal.
 
 import re
 from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +68,7 @@ def _words_that_answer(cells: list, contexts: Sequence[str]) -> tuple[set[str], 
     return words, in_doubt
 
 
-def read_answers(cell, context: str = "", words: Collection[str] = ()) -> dict:
+def read_answers(cell: Any, context: str = "", words: Collection[str] = ()) -> dict:
     """One row's answers as {"text": [str], "answer_start": [int]}, with "answer_end" where it is stated.
 
     Takes {text: [...], answer_start: [...]}, a list of dicts, a single dict, scalars in place of lists, a list of
@@ -95,15 +96,15 @@ def read_answers(cell, context: str = "", words: Collection[str] = ()) -> dict:
 
 def _is_placed(answer: dict, context: str) -> bool:
     """Whether the one text of a dict stands at the one start that the dict states."""
-    start = answer.get("answer_start")
-    return str(start).isdigit() and context.startswith(answer["text"], int(start))
+    start = str(answer.get("answer_start"))
+    return start.isdigit() and context.startswith(answer["text"], int(start))
 
 
-def _holds_dicts(value) -> bool:
+def _holds_dicts(value: Any) -> bool:
     return isinstance(value, dict) or (isinstance(value, list) and any(isinstance(part, dict) for part in value))
 
 
-def _meant(cell: str, context: str):
+def _meant(cell: str, context: str) -> Any:
     """What the text of a cell means: itself, or the answers that it is a literal of. Raises UnreadableAnswers."""
     if not MAY_BE_LITERAL.match(cell):
         return cell
@@ -126,7 +127,7 @@ def _meant(cell: str, context: str):
     return cell
 
 
-def _stand_in(context: str, value, cell: str) -> bool:
+def _stand_in(context: str, value: Any, cell: str) -> bool:
     """Whether a literal of texts and numbers says what stands in the context; no literal is a value in parentheses."""
     parts = _as_list(value)
     in_parentheses = cell.lstrip().startswith("(") and not isinstance(value, tuple)
@@ -134,13 +135,13 @@ def _stand_in(context: str, value, cell: str) -> bool:
     return plain and not in_parentheses and all(tolerant_occurrences(context, str(part)) for part in parts)
 
 
-def _as_list(value) -> list:
+def _as_list(value: Any) -> list:
     if isinstance(value, np.ndarray):
         return value.tolist()
     return list(value) if isinstance(value, (list, tuple)) else [value]
 
 
-def _answer_part(part) -> dict:
+def _answer_part(part: Any) -> dict:
     """One dict of answers, its fields lists or scalars, or one bare text."""
     if part is None or is_scalar(part):
         part = {"text": part}
@@ -157,20 +158,20 @@ def _answer_part(part) -> dict:
     if not stated.get("text") and not stated.get("answer_start"):
         return _no_answers()
     texts = [_answer_text(value) for value in stated.get("text", [None])]
-    answers = {"text": texts, "answer_start": [MISSING_START] * len(texts)}
+    answers: dict[str, list] = {"text": texts, "answer_start": [MISSING_START] * len(texts)}
     answers |= {key: [_offset(value) for value in values] for key, values in stated.items() if key != "text"}
     if len({len(values) for values in answers.values()}) > 1:
         raise UnreadableAnswers("answer lists differ in length")
     return answers
 
 
-def _answer_text(value) -> str:
+def _answer_text(value: Any) -> str:
     if not is_scalar(value):
         raise UnreadableAnswers(UNREADABLE)
     return "" if is_missing(value) else clean(str(value))
 
 
-def _offsets(value):
+def _offsets(value: Any) -> Any:
     """Places in the context, out of the text of a cell if they are a literal in it."""
     if not isinstance(value, str) or not MAY_BE_LITERAL.match(value):
         return value
@@ -180,13 +181,13 @@ def _offsets(value):
         raise UnreadableAnswers(UNREADABLE) from problem
 
 
-def _offset(value) -> int:
+def _offset(value: Any) -> int:
     """A place in the context, in characters; −1 where none is stated."""
     if is_empty(value):
         return MISSING_START
     if isinstance(value, str) and (number := re.fullmatch(r"\s*(-?\d{1,18})(?:\.0*)?\s*", value)):
         return int(number[1])
-    if isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and value == value // 1:
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool) and value == value // 1:
         return int(value)
     raise UnreadableAnswers(UNREADABLE)
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,17 +10,17 @@ import pandas as pd
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def is_missing(value) -> bool:
+def is_missing(value: Any) -> bool:
     """Whether a cell holds nothing: None, pandas' marks, NaN."""
     return value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value))
 
 
-def is_empty(value) -> bool:
+def is_empty(value: Any) -> bool:
     """Whether a cell holds nothing or white space."""
     return is_missing(value) or (isinstance(value, str) and not value.strip())
 
 
-def is_scalar(value) -> bool:
+def is_scalar(value: Any) -> bool:
     """Whether a cell holds one text or number, or nothing."""
     return isinstance(value, (str, int, float, np.generic)) or is_missing(value)
 
@@ -29,7 +30,7 @@ def clean(text: str) -> str:
     return text if text.isascii() else LONE_SURROGATE.sub("\ufffd", text)
 
 
-def shorten(value, length: int = 200) -> str:
+def shorten(value: Any, length: int = 200) -> str:
     """A cell in one line of at most `length` characters."""
     text = " ".join(clean(str(value)).split())
     return text if len(text) <= length else text[: length - 1] + "…"

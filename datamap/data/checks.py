@@ -7,7 +7,7 @@ answer of a row that is used for training always stands.
 import json
 import logging
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -156,7 +156,10 @@ def _checked_answers(
     Texts that the context has in another form follow at the end as they are published, without a start, where they
     stay when they are checked again.
     """
-    problems, texts, starts, otherwise = [], [], [], []
+    problems: list[tuple] = []
+    texts: list[str] = []
+    starts: list[int] = []
+    otherwise: list = []
     for answer in _stated(published):
         text, start, _ = answer
         if not text.strip():
@@ -209,7 +212,7 @@ def _contradicting_end(
     return [("answer_end contradicts", "answer_end ignored", str(answer.end), str(fitting[0]))]
 
 
-def _as_text(value) -> str:
+def _as_text(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 200 else text[:199] + "…"
 

@@ -40,7 +40,7 @@ def refuse_unknown_roles(names: Mapping[str, str], task: str) -> None:
         raise errors.UsageError(
             f"--columns {unknown[0]}={names[unknown[0]]}: the columns of --task {task} are {', '.join(ROLES[task])}."
         )
-    first = {}
+    first: dict[str, str] = {}
     for role, name in names.items():
         if name.lower() in first:
             raise errors.UsageError(
@@ -51,7 +51,7 @@ def refuse_unknown_roles(names: Mapping[str, str], task: str) -> None:
 
 def by_lower_name(columns: Iterable, where: str) -> dict[str, str]:
     """Lower-case name → name as found; two columns that differ only by case are an error."""
-    found = {}
+    found: dict[str, str] = {}
     for name in map(str, columns):
         if name.lower() in found:
             raise errors.DataError(

@@ -1,9 +1,11 @@
 """Examples: the checked rows of a split; which split is meant, which rows are held out, which are drawn."""
 
+import argparse
 import dataclasses
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +17,11 @@ from datamap.data.sources import open_source
 from datamap.errors import DataError, UsageError, shortlist
 from datamap.files.manifests import ids_hash, texts_hash, trained_part
 from datamap.files.outputs import same_name, short_name
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from datamap.data.sources import Source
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +48,7 @@ class Examples:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     merged: MergedLabels | None = None
 
-    def replaced(self, frame: pd.DataFrame, **changes) -> "Examples":
+    def replaced(self, frame: pd.DataFrame, **changes: Any) -> "Examples":
         """The same examples with some of the rows (and other fields changed)."""
         return dataclasses.replace(self, frame=frame.reset_index(drop=True), **changes)
 
@@ -65,7 +72,7 @@ class Examples:
         return sum(not answer["text"] for answer in self.frame["answers"]) if "answers" in self.frame else 0
 
 
-def load_examples(source, split: str, task: str) -> Examples:
+def load_examples(source: "Source", split: str, task: str) -> Examples:
     """Read a split, bring it into the canonical frame and check every row.
 
     Raises:
@@ -75,7 +82,7 @@ def load_examples(source, split: str, task: str) -> Examples:
     raw = source.read(split)
     if task == "qa":
         frame, problems = check_qa(*canonical_qa(raw, where))
-        names = ()
+        names: tuple[str, ...] = ()
     else:
         frame, problems, names = canonical_nli(raw, where, source.label_names)
         frame, problems = check_nli(frame, problems)
@@ -88,7 +95,7 @@ def load_examples(source, split: str, task: str) -> Examples:
     return dataclasses.replace(examples, has_unanswerable=examples.n_unanswerable > 0)
 
 
-def load_unlabelled(source, split: str, task: str) -> Examples:
+def load_unlabelled(source: "Source", split: str, task: str) -> Examples:
     """As `load_examples`, for rows to predict: labels are neither needed nor looked at; only empty contexts go.
 
     Raises:
@@ -111,7 +118,7 @@ def described_rows(manifest: dict) -> dict:
     return data.get("rows") or data.get("train") or {}
 
 
-def open_described(manifest: dict, asked: str | None, columns: Mapping[str, str] | None = None):
+def open_described(manifest: dict, asked: str | None, columns: Mapping[str, str] | None = None) -> "Source":
     """The data set asked for or, without one, a manifest's own.
 
     Without `columns` (role → name) the manifest's own data set is read by those that it was read by.
@@ -199,7 +206,7 @@ def trained_examples(manifest: dict) -> Examples:
     return examples
 
 
-def eval_split_of(source, asked: str | None) -> str | None:
+def eval_split_of(source: "Source", asked: str | None) -> str | None:
     """The split to evaluate on: the one asked for, else the first of the usual ones; None if the source has none."""
     return asked or next((split for split in EVAL_SPLITS if split in source.splits), None)
 
@@ -218,7 +225,8 @@ def hold_out(whole: Examples, fraction: float) -> tuple[Examples, Examples]:
     if len(sizes) < 2:
         raise DataError(f"{whole.name}: all rows share one {column}, so none can be held out: pass --eval_dataset.")
     by_hash = sorted(sizes.index, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    chosen, n_rows = set(), 0
+    chosen: set[str] = set()
+    n_rows = 0
     for text in by_hash[:-1]:
         if not chosen or n_rows + sizes[text] <= fraction * len(frame):
             chosen.add(text)
@@ -240,7 +248,7 @@ def sample_rows(examples: Examples, n_rows: int | None, seed: int) -> Examples:
     return examples.replaced(examples.frame.iloc[chosen])
 
 
-def predicted_split(source, asked: str | None) -> str:
+def predicted_split(source: "Source", asked: str | None) -> str:
     """The split to predict: the one asked for, else the only one.
 
     Raises:
@@ -251,7 +259,7 @@ def predicted_split(source, asked: str | None) -> str:
     return asked or source.splits[0]
 
 
-def load_data(options, training_args) -> dict[str, Examples]:
+def load_data(options: argparse.Namespace, training_args: "TrainingArguments") -> dict[str, Examples]:
     """The examples under "train" and "eval", as far as asked for: checked, held out, sampled, and fit to train on.
 
     Those to predict are under "predict", alone.
@@ -265,9 +273,10 @@ def load_data(options, training_args) -> dict[str, Examples]:
         UsageError: it is not said on what to evaluate, or what to predict.
     """
     name = options.dataset or DEFAULT_DATASETS[options.task]
-    data = {}
+    data: dict[str, Examples] = {}
+    only_other = bool(options.eval_dataset) and not training_args.do_train
     with training_args.main_process_first(desc="loading the data"):
-        source = open_as_trained(options, name) if training_args.do_train or not options.eval_dataset else None
+        source = open_as_trained(options, options.eval_dataset if only_other else name)
         if training_args.do_predict:
             return {"predict": load_unlabelled(source, predicted_split(source, options.split), options.task)}
         if training_args.do_train:
@@ -275,7 +284,8 @@ def load_data(options, training_args) -> dict[str, Examples]:
         if training_args.do_train and options.validation_fraction and not training_args.do_eval:
             data["train"] = hold_out(data["train"], options.validation_fraction)[0]
         if training_args.do_eval:
-            eval_source = open_as_trained(options, options.eval_dataset) if options.eval_dataset else source
+            apart = options.eval_dataset and not only_other
+            eval_source = open_as_trained(options, options.eval_dataset) if apart else source
             data = add_eval_examples(options, data, source, eval_source)
     limits = {"train": options.max_train_samples, "eval": options.max_eval_samples}
     if "train" in data:
@@ -283,7 +293,7 @@ def load_data(options, training_args) -> dict[str, Examples]:
     return {purpose: sample_rows(part, limits[purpose], training_args.seed) for purpose, part in data.items()}
 
 
-def open_as_trained(options, name: str):
+def open_as_trained(options: argparse.Namespace, name: str) -> "Source":
     """A data set of run.py by --columns or, without them, as --model read it if it was trained on the same one."""
     columns = options.columns
     trained = trained_part(options.model, name) if columns is None else {}
@@ -294,7 +304,9 @@ def open_as_trained(options, name: str):
     return open_source(name, options.task, columns)
 
 
-def add_eval_examples(options, data: dict[str, Examples], source, eval_source) -> dict[str, Examples]:
+def add_eval_examples(
+    options: argparse.Namespace, data: dict[str, Examples], source: "Source", eval_source: "Source"
+) -> dict[str, Examples]:
     """`data` with "eval": a split to evaluate on, or rows held out of the training split where there is none."""
     split = None if options.validation_fraction else eval_split_of(eval_source, options.eval_split)
     if split is None and options.eval_dataset:

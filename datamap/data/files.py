@@ -7,6 +7,7 @@ import logging
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -158,7 +159,7 @@ def _read_parquet(name: str, content: bytes, label: str | None) -> tuple[pd.Data
     return table_frame(table), _class_names_in_schema(name, table.schema, label)
 
 
-def _class_names_in_schema(name: str, schema, label: str | None) -> tuple[str, ...] | None:
+def _class_names_in_schema(name: str, schema: Any, label: str | None) -> tuple[str, ...] | None:
     """The class names that `datasets` writes into a parquet file beside the columns, if it wrote the file."""
     if b"huggingface" not in (schema.metadata or {}):
         return None
@@ -171,12 +172,12 @@ def _class_names_in_schema(name: str, schema, label: str | None) -> tuple[str, .
         return None
 
 
-def table_frame(table) -> pd.DataFrame:
+def table_frame(table: Any) -> pd.DataFrame:
     """An Arrow table as a frame; ints beside missing values stay ints."""
     return table.to_pandas(integer_object_nulls=True)
 
 
-def class_names(features, label: str | None) -> tuple[str, ...] | None:
+def class_names(features: Any, label: str | None) -> tuple[str, ...] | None:
     """The names of the label column's ClassLabel, if it is one; `label` None means the usual names of that column."""
     by_name = {column.lower(): feature for column, feature in features.items()}
     candidates = NLI_LABELS if label is None else (label.lower(),)

@@ -3,9 +3,13 @@
 import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from datamap.data.records import NLI_ORDER
 from datamap.errors import DataError, UsageError, shortlist
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ def generic(names: Sequence[str]) -> bool:
     return all(name.upper().startswith("LABEL_") for name in names)
 
 
-def align_labels(examples, target: tuple[str, ...]):
+def align_labels(examples: Any, target: tuple[str, ...]) -> Any:
     """Renumber NLI labels from the data's order of names to `target`'s, matched by name without regard to case.
 
     Labels that are bare numbers carry no names. From 0 to 2 or from 1 to 3 they are read as entailment, neutral,
@@ -62,7 +66,7 @@ def align_labels(examples, target: tuple[str, ...]):
     return dataclasses.replace(examples, frame=frame, label_names=target)
 
 
-def merge_labels(examples, names: tuple[str, ...], counted: Mapping[str, str]):
+def merge_labels(examples: Any, names: tuple[str, ...], counted: Mapping[str, str]) -> Any:
     """Examples whose evaluation counts labels of the model as those of the data.
 
     Args:
@@ -91,7 +95,7 @@ def merge_labels(examples, names: tuple[str, ...], counted: Mapping[str, str]):
     return dataclasses.replace(aligned, merged=rule)
 
 
-def asked_rule(label_map: Mapping[str, str], examples, names: Sequence[str]) -> dict[str, str]:
+def asked_rule(label_map: Mapping[str, str], examples: Any, names: Sequence[str]) -> dict[str, str]:
     """--label_map as lower-case label of the model → label of the data.
 
     Raises:
@@ -116,7 +120,7 @@ def asked_rule(label_map: Mapping[str, str], examples, names: Sequence[str]) -> 
     return counted
 
 
-def usual_rule(examples, names: Sequence[str]) -> dict[str, str]:
+def usual_rule(examples: Any, names: Sequence[str]) -> dict[str, str]:
     """The rule for data such as HANS, which tell entailment from all else: lower-case label of the model → "all else".
 
     Empty where the names are the same, or not of this kind.
@@ -129,7 +133,7 @@ def usual_rule(examples, names: Sequence[str]) -> dict[str, str]:
     return dict.fromkeys(parts, own[others[0]]) if fits and is_usual and not set(own) <= known else {}
 
 
-def evaluated_labels(examples, names: tuple[str, ...], label_map: Mapping[str, str] | None):
+def evaluated_labels(examples: Any, names: tuple[str, ...], label_map: Mapping[str, str] | None) -> Any:
     """Examples to evaluate on, with their labels in the model's order or its labels counted as theirs.
 
     Raises:
@@ -139,7 +143,7 @@ def evaluated_labels(examples, names: tuple[str, ...], label_map: Mapping[str, s
     return merge_labels(examples, names, counted) if counted else align_labels(examples, names)
 
 
-def fit_labels(config, data: dict, label_map: Mapping[str, str] | None = None) -> dict:
+def fit_labels(config: "PreTrainedConfig", data: dict, label_map: Mapping[str, str] | None = None) -> dict:
     """`data` with its NLI labels in the order of the model's logits; a new head is sized to the training data.
 
     A fine-tuned model keeps its own order of labels where it has the same names as the data; `config` gets the names
@@ -167,7 +171,7 @@ def fit_labels(config, data: dict, label_map: Mapping[str, str] | None = None) -
     }
 
 
-def names_without_training(config, data_names: Sequence[str]) -> tuple[str, ...]:
+def names_without_training(config: "PreTrainedConfig", data_names: Sequence[str]) -> tuple[str, ...]:
     """The labels of a model that does not name them, which are taken to be the data's.
 
     Raises:

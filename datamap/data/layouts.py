@@ -5,6 +5,7 @@ flat rows. `names` says which fields have other names than ours: role → name, 
 """
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -71,7 +72,7 @@ def _article_rows(article: dict, place: str, names: Mapping[str, str]) -> list[d
     return rows
 
 
-def _paragraph_rows(paragraph, above: dict, place: str, names: Mapping[str, str]) -> list[dict]:
+def _paragraph_rows(paragraph: Any, above: dict, place: str, names: Mapping[str, str]) -> list[dict]:
     questions = _part(paragraph, "qas", place)
     context = names.get("context", "context")
     text = _part(paragraph, context, place)
@@ -79,7 +80,7 @@ def _paragraph_rows(paragraph, above: dict, place: str, names: Mapping[str, str]
     return [_question_row(question, {context: text}, above, place, names) for question in questions]
 
 
-def _part(container, key: str, place: str):
+def _part(container: Any, key: str, place: str) -> Any:
     if not isinstance(container, dict) or container.get(key) is None:
         found = errors.shortlist(container) if isinstance(container, dict) else type(container).__name__
         hint = "" if key in ("paragraphs", "qas") else f"; {ANOTHER_NAME.format(role='context')}"
@@ -95,7 +96,7 @@ def _scalars(part: dict) -> dict:
     return {k: v for k, v in part.items() if k not in OWN_FIELDS and (v is None or isinstance(v, (str, int, float)))}
 
 
-def _question_row(question, context: dict, above: dict, place: str, names: Mapping[str, str]) -> dict:
+def _question_row(question: Any, context: dict, above: dict, place: str, names: Mapping[str, str]) -> dict:
     asked, answers = names.get("question", "question"), names.get("answers", "answers")
     if not isinstance(question, dict) or asked not in question:
         found = errors.shortlist(question) if isinstance(question, dict) else type(question).__name__
@@ -106,10 +107,11 @@ def _question_row(question, context: dict, above: dict, place: str, names: Mappi
     row |= context | {asked: question[asked], answers: question.get(answers)}
     taken = (*row, "qid", "plausible_answers")
     rest = {key: value for key, value in question.items() if key not in taken}
-    return _with_detected(row | above | rest | row, *context.values(), place, names)
+    (text,) = context.values()
+    return _with_detected(row | above | rest | row, text, place, names)
 
 
-def _with_detected(row: dict, context, place: str, names: Mapping[str, str]) -> dict:
+def _with_detected(row: dict, context: Any, place: str, names: Mapping[str, str]) -> dict:
     """The row with MRQA's `detected_answers` as its answers; its own stay where none was detected."""
     detected = row.pop("detected_answers", None)
     if detected is None or "answers" in names:
@@ -123,7 +125,7 @@ def _with_detected(row: dict, context, place: str, names: Mapping[str, str]) -> 
     return row if not answers and row.get("answers") is not None else row | {"answers": answers}
 
 
-def _detected(detected) -> Iterator[tuple[str, list]]:
+def _detected(detected: Any) -> Iterator[tuple[str, list]]:
     """(text, [(first, last), …]) of every detected answer, as MRQA's files hold them or as the hub's columns do."""
     if isinstance(detected, dict):
         detected = [dict(zip(detected, values, strict=True)) for values in zip(*detected.values(), strict=True)]
@@ -175,14 +177,14 @@ def _task_row(task: dict, place: str, names: Mapping[str, str]) -> dict:
     return row | ({"answers": answers} if answers else {})
 
 
-def _results(annotation: dict):
+def _results(annotation: dict) -> Any:
     result = annotation.get("result")
     return [] if result is None else result
 
 
-def _labelled_answer(value: dict, context) -> dict:
+def _labelled_answer(value: dict, context: Any) -> dict:
     start, end = value["start"], value.get("end")
     if "text" in value:
         return {"text": value["text"], "answer_start": start, "answer_end": end}
-    text = context[int(start) : int(end)] if isinstance(context, str) else ""
+    text = context[int(start) : int(value["end"])] if isinstance(context, str) else ""
     return {"text": text, "answer_start": start, "answer_end": end}

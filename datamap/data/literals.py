@@ -6,6 +6,7 @@ import json
 import re
 import tokenize
 import warnings
+from typing import Any
 
 # Two values with nothing but blanks between them, as numpy's str() writes them: ['a' 'b'], [1 2].
 WITHOUT_COMMA = re.compile(r"""['"\d.]\s+['"\d]""")
@@ -14,7 +15,7 @@ LAYOUT = (tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, token
 NUMPY = ("np", "numpy")
 
 
-def parse_literal(text: str):
+def parse_literal(text: str) -> Any:
     """The value that a text stands for. Numbers of JSON stay texts, so that 1.50 and 007 are not changed.
 
     Raises:

@@ -135,7 +135,9 @@ def _spans(whole: Folded, part: str) -> list[tuple[int, int]]:
 @lru_cache(maxsize=8)
 def folded(text: str) -> Folded:
     """White space as one blank, dashes as "-", letters without case and decomposed, invisible characters left out."""
-    characters, starts, ends = [], [], []
+    characters: list[str] = []
+    starts: list[int] = []
+    ends: list[int] = []
     place = 0
     while place < len(text):
         end = _end_of_unit(text, place)

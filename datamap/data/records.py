@@ -10,6 +10,7 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFr
     """
     columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
     require(columns, ("context", "question"), where)
-    problems = []
+    problems: list[tuple] = []
     contexts = _texts(raw[columns["context"]], "context", where)
     questions = _texts(raw[columns["question"]], "question", where)
     cells, answer_columns = _answer_cells(raw, columns, contexts, where)
@@ -86,7 +87,7 @@ def canonical_nli(
     """
     columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
     first, second, label = nli_columns(columns, where)
-    problems = []
+    problems: list[tuple] = []
     premises = _texts(raw[columns[first]], first, where)
     hypotheses = _texts(raw[columns[second]], second, where)
     published = [_published_label(value) for value in raw[columns[label]]]
@@ -120,10 +121,11 @@ def unlabelled_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataF
     """
     columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
     require(columns, ("context", "question"), where)
-    problems = []
+    problems: list[tuple] = []
     contexts = _texts(raw[columns["context"]], "context", where)
     questions = _texts(raw[columns["question"]], "question", where)
-    cells, answer_columns = [None] * len(raw), ()
+    cells: list = [None] * len(raw)
+    answer_columns: tuple[str, ...] = ()
     if any(name in columns for name in ("answers", *ANSWER_TEXTS) if name != "text" or "answer_start" in columns):
         cells, answer_columns = _answer_cells(raw, columns, contexts, where)
     answers = read_all_answers(cells, contexts)[0]
@@ -141,7 +143,7 @@ def unlabelled_nli(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.Data
     """As canonical_nli, for rows whose labels nobody needs: all rows stay, every `label` is -1."""
     columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
     first, second, label = nli_columns(columns, where, labelled=False)
-    problems = []
+    problems: list[tuple] = []
     premises = _texts(raw[columns[first]], first, where)
     hypotheses = _texts(raw[columns[second]], second, where)
     published = [_published_label(value) for value in raw[columns[label]]] if label in columns else [None] * len(raw)
@@ -167,7 +169,9 @@ def _texts(column: pd.Series, name: str, where: str) -> list[str]:
     return texts
 
 
-def _list_replaced_characters(raw, columns, names: Sequence[str], ids: list[str], problems: list) -> None:
+def _list_replaced_characters(
+    raw: pd.DataFrame, columns: Any, names: Sequence[str], ids: list[str], problems: list
+) -> None:
     """List the rows in which a column's text had to be cleaned."""
     for name in names:
         for row, value in enumerate(raw[columns[name]]):
@@ -185,8 +189,8 @@ def _answer_cells(
     text = next(iter(named), None)
     if text is None:
         require(columns, ("context", "question", "answers"), where)
-    flat = {"text": text, "answer_start": "answer_start", "answer_end": "answer_end"}
-    flat = {key: name for key, name in flat.items() if name in columns}
+    places = {"answer_start": "answer_start", "answer_end": "answer_end"}
+    flat: dict[str, str] = {"text": text or ""} | {key: name for key, name in places.items() if name in columns}
     values = zip(*(raw[columns[name]] for name in flat.values()), strict=True)
     return [_flat_answer(dict(zip(flat, cell, strict=True))) for cell in values], tuple(flat.values())
 
@@ -208,7 +212,7 @@ def _answers_with_starts(
     return cells, ("answers", *beside) if any(bare) else ("answers",)
 
 
-def _is_bare(answers, start, context: str) -> bool:
+def _is_bare(answers: Any, start: Any, context: str) -> bool:
     """Whether answers are one text, or texts with as many starts, rather than answers that have starts of their own."""
     if isinstance(answers, (list, np.ndarray)):
         return isinstance(start, (list, np.ndarray)) and all(map(is_scalar, answers))
@@ -216,7 +220,7 @@ def _is_bare(answers, start, context: str) -> bool:
     return is_scalar(answers) and (not is_literal or str(answers).strip() in context)
 
 
-def _flat_answer(cell: dict):
+def _flat_answer(cell: dict) -> Any:
     """The answer that a row's flat columns state: without a start the text alone, a whole answer object as it is."""
     beside = [value for key, value in cell.items() if key != "text"]
     if is_scalar(cell["text"]):
@@ -224,14 +228,15 @@ def _flat_answer(cell: dict):
     return cell if "answer_start" in cell else cell["text"]
 
 
-def _assign_ids(raw, columns, contents: list[tuple], problems: list, where: str) -> list[str]:
+def _assign_ids(raw: pd.DataFrame, columns: Any, contents: list[tuple], problems: list, where: str) -> list[str]:
     """An id for every row: its own where present and unique, else one made from its content (see content_ids)."""
     own = [_own_id(value) for value in raw[columns["id"]]] if "id" in columns else [None] * len(raw)
     counts = Counter(own)
     if counts[None] == len(own):
         logger.info("%s: the rows have no ids; they are made from their content.", where)
     unique = {name for name, count in counts.items() if name is not None and count == 1}
-    ids, taken, repeats = [], set(unique), Counter()
+    ids: list[str] = []
+    taken, repeats = set(unique), Counter[str]()
     for name, content in zip(own, contents, strict=True):
         ids.append(name if name in unique else _content_id(content, taken, repeats))
         if name not in unique and counts[None] < len(own):
@@ -250,7 +255,7 @@ def _with_ids(raw: pd.DataFrame, columns: dict[str, str], where: str) -> dict[st
     return columns
 
 
-def _own_id(value) -> str | None:
+def _own_id(value: Any) -> str | None:
     """The row's id as text; a float without a fraction is the int that a reader made it of."""
     if is_empty(value) or not is_scalar(value):
         return None
@@ -285,7 +290,7 @@ def _extras(raw: pd.DataFrame, taken: set[str], reserved: Iterable[str]) -> pd.D
     return pd.DataFrame(kept, index=raw.index).reset_index(drop=True)
 
 
-def _published_label(value) -> int | str | None:
+def _published_label(value: Any) -> int | str | None:
     """The label as it stands, a number in text as the number; None for "no gold label" (−1, "-", empty)."""
     if is_empty(value) or not is_scalar(value):
         return None
@@ -345,5 +350,4 @@ def _label_index(value: int | str | None, label_names: Sequence[str]) -> int | N
     if str(value).casefold() in folded:
         return folded.index(str(value).casefold()) if value is not None else None
     named_by_numbers = any(name.isdigit() for name in folded)
-    is_place = isinstance(value, int) and 0 <= value < len(folded) and not named_by_numbers
-    return value if is_place else None
+    return value if isinstance(value, int) and 0 <= value < len(folded) and not named_by_numbers else None

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -121,11 +122,12 @@ def _open_directory(name: str, path: Path, label: str | None) -> Source:
     return _dataset_source(name, loaded, label)
 
 
-def _dataset_source(name: str, loaded, label: str | None) -> Source:
+def _dataset_source(name: str, loaded: Any, label: str | None) -> Source:
     splits = dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
     if not splits:
         raise errors.DataError(f"The data set {name!r} has no splits.")
-    named = {class_names(dataset.features, label) for dataset in splits.values()} - {None}
+    found = (class_names(dataset.features, label) for dataset in splits.values())
+    named = {names for names in found if names is not None}
     if len(named) > 1:
         listed = "; ".join(errors.shortlist(names) for names in sorted(named))
         raise errors.DataError(
@@ -134,7 +136,7 @@ def _dataset_source(name: str, loaded, label: str | None) -> Source:
     return Source(name, tuple(splits), next(iter(named), None), lambda split: _dataset_frame(splits[split]))
 
 
-def _dataset_frame(dataset) -> pd.DataFrame:
+def _dataset_frame(dataset: Any) -> pd.DataFrame:
     return table_frame(dataset.with_format("arrow")[:])
 
 

@@ -87,7 +87,7 @@ def make_demo(variant: str) -> dict[str, list[dict]]:
 
     "" (the default set), "v2", "noisy": 720 and 300 rows of context, question and answers (lists text,
     answer_start, answer_end; offsets in characters, end exclusive). "v2" has empty lists for the unanswerable
-    third. "noisy" has a further column `planted`: "none" or the kind of mistake, one of demo_noise.KINDS.
+    third. "noisy" has a further column `planted`: "none" or the kind of mistake, one of noise.KINDS.
     "nli": 720 and 300 rows of premise, hypothesis and label, an index into NLI_LABELS. Raises UsageError
     for any other variant.
 

@@ -194,7 +194,7 @@ def _statement(note: Note, label: str) -> dict:
 
 def statements(notes: list[Note]) -> list[dict]:
     """Rows of premise, hypothesis and label, six a note, the labels in turn, no pair twice."""
-    rows = {}
+    rows: dict = {}
     for note in notes:
         wanted = len(rows) + _STATEMENTS_PER_NOTE
         while len(rows) < wanted:

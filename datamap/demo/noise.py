@@ -63,7 +63,7 @@ def _misplaced(
     rng: random.Random, kind: str, notes: list[Note], questions: list[Question], rows: list[int], share: int
 ) -> dict[int, tuple[str, Question]]:
     """A wrong answer of the kind for the first `share` of the rows whose note offers one."""
-    planted = {}
+    planted: dict[int, tuple[str, Question]] = {}
     for row in rows:
         if len(planted) == share:
             break
@@ -79,7 +79,7 @@ def _swapped(
     notes: list[Note], questions: list[Question], rows: list[int], share: int
 ) -> dict[int, tuple[str, Question]]:
     """Pairs of rows of one note exchange their questions and keep their answers, `share` rows in all."""
-    by_note = {}
+    by_note: dict[str, list[int]] = {}
     for row in rows:
         by_note.setdefault(notes[row].text, []).append(row)
     pairs = [
@@ -103,7 +103,7 @@ def plant(
     """
     rows = [row for row, question in enumerate(questions) if question.kind not in AMBIGUOUS]
     rows = rng.sample(rows, len(rows))
-    planted = {}
+    planted: dict[int, tuple[str, Question]] = {}
     for kind in _SPANS:
         free = [row for row in rows if row not in planted]
         planted |= _misplaced(rng, kind, notes, questions, free, n_planted // len(KINDS))

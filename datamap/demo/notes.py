@@ -6,7 +6,9 @@ place behind, so that a question about it has an exact answer span without any s
 
 import random
 import string
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 SPLITS = ("train", "validation")
 
@@ -249,11 +251,11 @@ class Note:
             self.facts.append(fact)
         return fact
 
-    def pick(self, values) -> str:
+    def pick(self, values: Collection) -> Any:
         """One value that this note's split may use."""
         return self.rng.choice(for_split(list(values), self.split))
 
-    def pick_several(self, values, number: int) -> list:
+    def pick_several(self, values: Collection, number: int) -> list:
         """Different values that this note's split may use, in random order."""
         return self.rng.sample(for_split(list(values), self.split), number)
 

@@ -134,14 +134,14 @@ def _params(note: Note, fact: Fact) -> dict[str, str]:
         params["drug_class"] = DRUG_CLASSES[params["drug"]]
     if fact.kind == "exam":
         params["test_lay"] = EXAM_LAY_WORDS[params["test"]]
-    if fact.hidden.get("day", 99) < len(_COUNTS):
-        days = fact.hidden["day"]
+    days = int(fact.hidden.get("day", len(_COUNTS)))
+    if days < len(_COUNTS):
         params["days"] = f"{_COUNTS[days]} day{'s' * (days != 1)}"
     return params
 
 
 def _word(note: Note, kind: str, params: dict[str, str]) -> str:
-    return note.rng.choice(for_split(WORDINGS[kind], note.split)).format(**params)
+    return note.rng.choice(for_split(list(WORDINGS[kind]), note.split)).format(**params)
 
 
 def _about(note: Note, kind: str, fact: Fact, asked: str, **params: str) -> Question:
@@ -232,11 +232,13 @@ def _ambiguous(note: Note) -> list[Question]:
 def _draw(note: Note, questions: list[Question], number: int) -> list[Question]:
     """`number` questions in random order, kinds not yet drawn first, no wording twice."""
     questions = note.rng.sample(questions, len(questions))
-    seen_kinds, first, later = set(), [], []
+    seen_kinds: set[str] = set()
+    first: list[Question] = []
+    later: list[Question] = []
     for question in questions:
         (later if question.kind in seen_kinds else first).append(question)
         seen_kinds.add(question.kind)
-    by_text = {}
+    by_text: dict[str, Question] = {}
     for question in first + later:
         by_text.setdefault(question.text, question)
     return list(by_text.values())[:number]
@@ -257,7 +259,7 @@ def ask(note: Note, number: int) -> list[Question]:
 
 def _unsaid(note: Note) -> list[Question]:
     """Questions about the note's drugs that it does not answer: a detail left out, an event that never was."""
-    known = {}
+    known: dict[str, set[str]] = {}
     for fact in note.facts:
         if "drug" in fact.values:
             known.setdefault(fact.values["drug"], set()).update({fact.kind}, fact.values)

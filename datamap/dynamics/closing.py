@@ -5,6 +5,7 @@ import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,11 @@ import pandas as pd
 from datamap.dynamics import measures, recordings
 from datamap.files import outputs, pictures
 from datamap.files.manifests import made_from, rows_fields, run_fields
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+    from datamap.data.examples import Examples
 
 logger = logging.getLogger(__name__)
 
@@ -56,13 +62,13 @@ def write_tables(
     tracked = np.flatnonzero(~np.isnan(stacked["gold_prob"]).all(axis=0))
     stacked = {name: values[:, tracked] for name, values in stacked.items()}
     metrics = measures.over_epochs(stacked)
-    metrics.insert(0, "id", [ids[row] for row in tracked])
+    metrics.insert(0, "id", [ids[row] for row in tracked.tolist()])
     for name in recordings.COUNTS:
         metrics[name] = counts[name][tracked]
     recordings.write_metrics(directory, metrics, stacked["gold_prob"], stacked["correct"])
     rows = np.setdiff1d(np.arange(len(ids)), tracked)
-    untracked = pd.DataFrame({"id": [ids[row] for row in rows]}, dtype=object)
-    untracked["reason"] = [why.get(row, NOT_REACHED) for row in rows]
+    untracked = pd.DataFrame({"id": [ids[row] for row in rows.tolist()]}, dtype=object)
+    untracked["reason"] = [why.get(row, NOT_REACHED) for row in rows.tolist()]
     untracked = untracked.assign(**{name: counts[name][rows] for name in recordings.COUNTS})
     outputs.write_csv(directory / recordings.UNTRACKED, untracked)
     report(metrics, untracked)
@@ -81,7 +87,12 @@ def report(metrics: pd.DataFrame, untracked: pd.DataFrame) -> None:
 
 
 def close_recording(
-    options: argparse.Namespace, training_args, recorded: Recorded, examples, settings: dict, **more
+    options: argparse.Namespace,
+    training_args: "TrainingArguments",
+    recorded: Recorded,
+    examples: "Examples",
+    settings: dict,
+    **more: Any,
 ) -> None:
     """Draw the data map of a finished recording and write its manifest.
 

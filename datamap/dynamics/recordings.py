@@ -119,11 +119,12 @@ def write_epoch(path: Path, number: int, ids: Sequence[str], epoch: dict[str, np
         epoch: float32 arrays [n_examples] by measure, NaN for examples that have no record in this epoch.
         counts: `n_windows` and `n_gold_windows`, int arrays [n_examples].
     """
-    rows = np.flatnonzero(~np.isnan(epoch["gold_prob"]))
-    columns = {name: shortest(values[rows]) for name, values in epoch.items()}
+    rows = np.flatnonzero(~np.isnan(epoch["gold_prob"])).tolist()
+    columns: dict[str, list] = {name: shortest(values[rows]) for name, values in epoch.items()}
     columns["correct"] = [bool(value) for value in columns["correct"]]
     columns |= {name: counts[name][rows].tolist() for name in COUNTS}
-    columns = {"id": [ids[row] for row in rows], "epoch": [number] * len(rows)} | columns
+    heads: dict[str, list] = {"id": [ids[row] for row in rows], "epoch": [number] * len(rows)}
+    columns = heads | columns
     write_records(path, (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)))
 
 
@@ -425,5 +426,5 @@ def foreign_record(record: dict, logits_name: str) -> ForeignRecord:
     loss = np.logaddexp.reduce(logits) - logits[gold]
     probs = np.exp(logits - np.logaddexp.reduce(logits))
     el2n = np.linalg.norm(probs - (np.arange(len(logits)) == gold))
-    measures = np.exp(-loss), float(logits.argmax() == gold), margin, loss, el2n
-    return ForeignRecord(str(guid), gold, len(logits), measures)
+    measures = np.exp(-loss), logits.argmax() == gold, margin, loss, el2n
+    return ForeignRecord(str(guid), gold, len(logits), tuple(map(float, measures)))

@@ -43,7 +43,7 @@ def region_samples(
     rows = metrics.to_dict("records")
 
     def record(row: int) -> dict:
-        text = shown_text(texts[row], examples.label_names) if texts else {}
+        text = shown_text(texts[row], examples.label_names) if texts and examples else {}
         figures = {name: value for name, value in rows[row].items() if name not in ("id", "region")}
         return {"id": rows[row]["id"], **text, **figures, "gold_probs": shortest(gold_probs[:, row])}
 

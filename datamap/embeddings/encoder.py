@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -20,6 +21,10 @@ from datamap.features.windows import MODEL_INPUTS, NliPairs, PadCollator, QaWind
 from datamap.files import outputs
 from datamap.options.precision import BF16
 from datamap.training.memory import NO_ROOM, is_out_of_memory, said_where_full
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +74,7 @@ def plan_qa(windows: QaWindows) -> Plan:
     return Plan(windows, item, spans, np.where(held, "answer", source).astype(object))
 
 
-def plan_nli(pairs: NliPairs, frame, tokenizer, max_length: int) -> Plan:
+def plan_nli(pairs: NliPairs, frame: "pd.DataFrame", tokenizer: "PreTrainedTokenizerFast", max_length: int) -> Plan:
     """The hypothesis' tokens of every pair; the classifier token twice where the hypothesis has none."""
     spans, cls_index = [], pair_template(tokenizer).cls_index
     for begin in range(0, len(frame), TOKENIZE_BATCH):
@@ -80,15 +85,17 @@ def plan_nli(pairs: NliPairs, frame, tokenizer, max_length: int) -> Plan:
         for row in range(len(rows)):
             inside = [place for place, side in enumerate(encoded.sequence_ids(row)) if side == 1]
             spans.append((inside[0], inside[-1]) if inside else (cls_index, cls_index))
-    spans = np.array(spans, dtype=np.int64).reshape(-1, 2)
-    source = np.where((spans == cls_index).all(axis=1), "no_answer", "hypothesis").astype(object)
-    return Plan(pairs, np.arange(len(pairs)), spans, source)
+    places = np.array(spans, dtype=np.int64).reshape(-1, 2)
+    source = np.where((places == cls_index).all(axis=1), "no_answer", "hypothesis").astype(object)
+    return Plan(pairs, np.arange(len(pairs)), places, source)
 
 
 class Encoder:
     """A model without its head that turns items into vectors of 2 x hidden size."""
 
-    def __init__(self, model, tokenizer, *, precision: str, cls_index: int):
+    def __init__(
+        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", *, precision: str, cls_index: int
+    ):
         """`precision` is "float32" or "bf16"; pooling is in float32 always.
 
         Raises:
@@ -211,14 +218,15 @@ class Batches:
             self.full_with = -1
 
 
-def write_shard(path: Path, plan: Plan, encoder: Encoder, rows: np.ndarray, batches: Batches, bar) -> None:
+def write_shard(path: Path, plan: Plan, encoder: Encoder, rows: np.ndarray, batches: Batches, bar: tqdm) -> None:
     """Embed some examples and write their vectors; while a GPU computes a batch, the next one is prepared.
 
     Raises:
         DataError: the device has no room for one row, or the file cannot be written.
     """
     lengths, begin = plan.items.lengths[plan.item[rows]], 0
-    found, waiting = [], []
+    found: list[np.ndarray] = []
+    waiting: list = []
     while begin < len(rows):
         chosen = rows[begin : begin + batches.first(lengths[begin:])]
         vectors = encoder.vectors_where_room([plan.items[item] for item in plan.item[chosen]], plan.spans[chosen])

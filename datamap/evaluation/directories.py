@@ -7,10 +7,16 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datamap.errors import UsageError
 from datamap.files import checkpoints, directories, manifests, outputs
 from datamap.files.models import WEIGHT_FILES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from datamap.data.examples import Examples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,7 +69,7 @@ def weights_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def identity(path: str | Path, examples, ablations: str) -> dict[str, str]:
+def identity(path: str | Path, examples: "Examples", ablations: str) -> dict[str, str]:
     """What makes two evaluations (or predictions) the same: the model's weights, the rows with their texts, ablation.
 
     Args:
@@ -206,7 +212,9 @@ def replacing(directory: Path, kind: Kind) -> Iterator[Path]:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def write_evaluation(directory: Path, evaluation, figures: dict, problems, with_nbest: bool) -> None:
+def write_evaluation(
+    directory: Path, evaluation: Any, figures: dict, problems: "pd.DataFrame", with_nbest: bool
+) -> None:
     """Write everything of an evaluation but its manifest, in the place of an earlier one.
 
     Args:
@@ -222,7 +230,7 @@ def write_evaluation(directory: Path, evaluation, figures: dict, problems, with_
         outputs.write_csv(new / outputs.EVAL_DATA_PROBLEMS, problems)
 
 
-def write_predictions(directory: Path, prediction, problems) -> None:
+def write_predictions(directory: Path, prediction: Any, problems: "pd.DataFrame") -> None:
     """Write predictions.jsonl and the problems of its rows, in the place of earlier ones; the manifest comes later."""
     with replacing(directory, PREDICTION) as new:
         outputs.write_jsonl(new / outputs.PREDICTIONS, prediction.predictions())

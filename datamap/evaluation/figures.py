@@ -1,10 +1,14 @@
 """What evaluations and predictions of either task are made of: figures with their intervals, rows with their source."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from datamap.evaluation.metrics import bootstrap_interval
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 INTERNAL_COLUMNS = ("usable_for_training",)
 PREDICTION_FIELDS = {"predicted_answer", "predicted_start", "predicted_score", "em", "f1", "null_score_diff"}
@@ -17,7 +21,7 @@ def interval(name: str, values: np.ndarray, groups: np.ndarray, seed: int, scale
     return {f"{name}_low": low * scale, f"{name}_high": high * scale}
 
 
-def source_fields(frame) -> Iterator[dict]:
+def source_fields(frame: "pd.DataFrame") -> Iterator[dict]:
     """The rows of a canonical frame as dicts, without the suite's own columns.
 
     A source column that has the name of a prediction's field is called source_NAME.

@@ -1,8 +1,13 @@
 """What a model's logits say of the gold label of a window or pair: the measures that training dynamics are made of."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from datamap.evaluation.spans import first_largest, span_logits
+
+if TYPE_CHECKING:
+    from transformers.utils import ModelOutput
 
 QA_WINDOW_MEASURES = ("start_prob", "end_prob", "correct", "span_f1", "margin", "loss", "el2n")
 NLI_WINDOW_MEASURES = ("gold_prob", "correct", "margin", "loss", "el2n")
@@ -29,7 +34,7 @@ def gold_measures(logits: torch.Tensor, gold: torch.Tensor) -> tuple[torch.Tenso
     return gold_prob, logits.gather(-1, place)[..., 0] - others, first_largest(logits), error
 
 
-def qa_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
+def qa_measures(outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
     """QA_WINDOW_MEASURES of every window of a batch, float32 [7, batch]; padding is masked.
 
     Start and end are two softmaxes over the window's tokens. `correct` is 1 when both argmaxes are the gold ones,
@@ -46,7 +51,7 @@ def qa_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) 
     return torch.stack([*probs, correct.float(), f1, margins.mean(0), losses.float(), errors.mean(0)])
 
 
-def nli_measures(outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
+def nli_measures(outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> torch.Tensor:
     """NLI_WINDOW_MEASURES of every pair of a batch, float32 [5, batch]."""
     probs, margins, label, errors = gold_measures(outputs["logits"].float(), inputs["labels"])
     return torch.stack([probs, (label == inputs["labels"]).float(), margins, losses.float(), errors])

@@ -1,10 +1,17 @@
 """How much probability a model gives to a row's label, beside it and elsewhere, over all spans of all its windows."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from datamap.evaluation.same_texts import same_text_spans
 from datamap.evaluation.span_answers import refuse_nan
 from datamap.evaluation.spans import NO_SPAN, WholeExamples, best_span_scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from datamap.features.windows import QaWindows
 
 PROBABILITIES = ("label_prob", "boundary_prob", "place_prob", "null_prob", "expected_f1")
 PREDICTED = ("predicted_score", "predicted_prob", "other_prob")
@@ -30,11 +37,11 @@ class LabelMasses:
     repeatedly; an example is summed up, and its logits are let go, when it is whole.
     """
 
-    def __init__(self, windows, frame, max_answer_length: int, allow_no_answer: bool):
+    def __init__(self, windows: "QaWindows", frame: "pd.DataFrame", max_answer_length: int, allow_no_answer: bool):
         """`frame` is the canonical QA frame that `windows` were made from; lengths are in tokens."""
         self.windows, self.max_answer_length, self.allow_no_answer = windows, max_answer_length, allow_no_answer
         self.context_texts = frame["context"].tolist()
-        self.labels = [answer["text"][0] if answer["text"] else None for answer in frame["answers"]]
+        self.labels: list = [answer["text"][0] if answer["text"] else None for answer in frame["answers"]]
         self.whole = WholeExamples(windows)
         n = windows.n_examples
         self.null_scores = np.full(n, np.inf)

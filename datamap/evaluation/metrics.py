@@ -207,7 +207,7 @@ def bootstrap_interval(
     return float(low), float(high)
 
 
-def classification_summary(predicted: np.ndarray, gold: np.ndarray, label_names: Sequence[str]) -> dict[str, object]:
+def classification_summary(predicted: np.ndarray, gold: np.ndarray, label_names: Sequence[str]) -> dict:
     """Accuracy, per-class figures and confusion matrix of single-label predictions; higher is better.
 
     `predicted`, `gold`: int [n], n >= 1, indices into `label_names`. Every figure is a fraction in [0, 1]:

@@ -1,6 +1,7 @@
 """NLI over a whole data set: what leaves the device for each batch, and the figures and labels after it."""
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,6 +12,10 @@ from datamap.evaluation.metrics import classification_summary
 from datamap.evaluation.span_answers import refuse_nan
 from datamap.features.windows import factorize
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers.utils import ModelOutput
+
 
 class NliEvaluation:
     """Natural language inference: label probabilities of every row, accuracy, precision and recall.
@@ -20,7 +25,9 @@ class NliEvaluation:
 
     labelled = True
 
-    def __init__(self, frame, label_names: tuple[str, ...], *, seed: int, merged: MergedLabels | None = None):
+    def __init__(
+        self, frame: "pd.DataFrame", label_names: tuple[str, ...], *, seed: int, merged: MergedLabels | None = None
+    ):
         """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits.
 
         Where the model's labels are others, `merged` says how they count as the data's.
@@ -42,7 +49,9 @@ class NliEvaluation:
         self.losses = np.zeros(len(self.frame))
         self.seen = np.zeros(len(self.frame), dtype=bool)
 
-    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def reduce(
+        self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """On the device: row, loss and label probabilities of every row of the batch."""
         logits = outputs["logits"].float()
         if self.merged:
@@ -99,7 +108,7 @@ class NliPrediction:
 
     labelled = False
 
-    def __init__(self, frame, label_names: Sequence[str]):
+    def __init__(self, frame: "pd.DataFrame", label_names: Sequence[str]):
         """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits."""
         self.frame, self.label_names = frame, label_names
 
@@ -107,7 +116,9 @@ class NliPrediction:
         """Forget the last pass."""
         self.probs = np.full((len(self.frame), len(self.label_names)), np.inf)
 
-    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def reduce(
+        self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """On the device: row and label probabilities of every row of the batch."""
         return inputs["row"], torch.softmax(outputs["logits"].float(), dim=-1)
 

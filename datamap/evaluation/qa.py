@@ -1,6 +1,7 @@
 """Extractive QA over a whole data set: what leaves the device for each batch, and the figures and answers after it."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -10,13 +11,19 @@ from datamap.evaluation.metrics import best_null_threshold, squad_scores, squad_
 from datamap.evaluation.span_answers import SpanAnswers
 from datamap.evaluation.spans import WholeExamples, log_span_sum, span_logits
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers.utils import ModelOutput
+
+    from datamap.features.windows import QaWindows
+
 
 class QaEvaluation(SpanAnswers):
     """Extractive QA: the answer to every question, exact match and F1 against all gold answers."""
 
     labelled = True
 
-    def __init__(self, frame, windows, *, seed: int, **search):
+    def __init__(self, frame: "pd.DataFrame", windows: "QaWindows", *, seed: int, **search: Any):
         """`seed` draws the intervals; the rest is SpanAnswers'."""
         super().__init__(frame, windows, **search)
         self.seed = seed
@@ -106,7 +113,7 @@ class SpanSums:
     and repeatedly; an example is summed up, and its logits are let go, when it is whole.
     """
 
-    def __init__(self, windows, max_answer_length: int):
+    def __init__(self, windows: "QaWindows", max_answer_length: int):
         self.max_answer_length = max_answer_length
         self.whole = WholeExamples(windows)
         self.log_sums = np.full(windows.n_examples, np.nan)
@@ -128,16 +135,18 @@ class QaPrediction(SpanAnswers):
         self.sums = SpanSums(self.windows, self.max_answer_length)
         self.width = int(self.windows.lengths.max())
 
-    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def reduce(
+        self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """As in SpanAnswers, and the logits of every window, as wide in every batch and process."""
         sides = [span_logits(outputs[name], inputs.get("attention_mask")) for name in ("start_logits", "end_logits")]
         wide = [torch.nn.functional.pad(side, (0, self.width - side.shape[1])) for side in sides]
         return *super().reduce(outputs, inputs, losses), *wide
 
-    def add(self, rows, losses, null_scores, *found: np.ndarray) -> None:
+    def add(self, rows: np.ndarray, losses: np.ndarray, null_scores: np.ndarray, *found: np.ndarray) -> None:
         """Take what `reduce` gave, gathered from all processes, as arrays."""
-        *found, starts, ends = found
-        super().add(rows, losses, null_scores, *found)
+        *spans, starts, ends = found
+        super().add(rows, losses, null_scores, *spans)
         self.sums.add(rows, starts, ends)
 
     def finish(self) -> dict[str, float]:

@@ -1,10 +1,18 @@
 """The answer to every question of a data set: the best span of all its windows, or that there is none."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 
 from datamap.errors import DataError
 from datamap.evaluation.spans import SpanCollector, search_spans, span_logits
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers.utils import ModelOutput
+
+    from datamap.features.windows import QaWindows
 
 NO_CANDIDATE_DIFF = float(np.finfo(np.float32).max)
 
@@ -24,8 +32,8 @@ class SpanAnswers:
 
     def __init__(
         self,
-        frame,
-        windows,
+        frame: "pd.DataFrame",
+        windows: "QaWindows",
         *,
         max_answer_length: int,
         n_best: int,
@@ -41,7 +49,9 @@ class SpanAnswers:
         """Forget the last pass."""
         self.collector = SpanCollector(self.windows, self.n_best)
 
-    def reduce(self, outputs, inputs: dict[str, torch.Tensor], losses: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def reduce(
+        self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor], losses: torch.Tensor
+    ) -> tuple[torch.Tensor, ...]:
         """On the device: row, loss, null score and the best spans of every window of the batch."""
         mask = inputs.get("attention_mask")
         starts = span_logits(outputs["start_logits"], mask)
@@ -51,7 +61,7 @@ class SpanAnswers:
         found = search_spans(starts, ends, *bounds, self.max_answer_length, self.n_best)
         return inputs["row"], losses, starts[:, cls_index] + ends[:, cls_index], *found
 
-    def add(self, rows, losses, null_scores, *found: np.ndarray) -> None:
+    def add(self, rows: np.ndarray, losses: np.ndarray, null_scores: np.ndarray, *found: np.ndarray) -> None:
         """Take what `reduce` gave, gathered from all processes, as arrays."""
         self.collector.add(rows, losses, null_scores, found)
 

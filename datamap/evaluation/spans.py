@@ -1,9 +1,13 @@
 """Span search: the best spans of every window, found on the device, folded into the best of every example."""
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+
+if TYPE_CHECKING:
+    from datamap.features.windows import QaWindows
 
 NO_SPAN = -1
 CANDIDATE = {"example": np.int64, "score": np.float32, "start": np.int32, "end": np.int32}
@@ -126,7 +130,7 @@ class WholeExamples:
         waiting: the windows of the others by example: {window: (first context token, start logits, end logits)}.
     """
 
-    def __init__(self, windows):
+    def __init__(self, windows: "QaWindows"):
         self.windows = windows
         self.n_windows = np.bincount(windows.example, minlength=windows.n_examples)
         self.done = self.n_windows == 0
@@ -186,7 +190,7 @@ class SpanCollector:
         losses: float64 [n_windows], NaN for a window that has not come yet.
     """
 
-    def __init__(self, windows, n_best: int, fold_at: int = 200_000):
+    def __init__(self, windows: "QaWindows", n_best: int, fold_at: int = 200_000):
         self.windows, self.n_best, self.fold_at = windows, n_best, fold_at
         self.null_scores = np.full(windows.n_examples, np.inf)
         self.losses = np.full(len(windows), np.nan)

@@ -6,6 +6,8 @@ ones included (squad_v2's column no_answer_probability has no place here), and r
 `metrics.py` beside it can be imported.
 """
 
+from typing import Any
+
 import datasets
 import evaluate
 import numpy as np
@@ -44,7 +46,7 @@ class SquadMetric(evaluate.Metric):
             ),
         )
 
-    def compute(self, *, predictions=None, references=None, **kwargs) -> dict | None:
+    def compute(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> dict | None:
         """As `evaluate.Metric.compute`; unlike it, different numbers of rows are told apart by id."""
         if predictions is not None and references is not None:
             _check_ids(predictions, references)

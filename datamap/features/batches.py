@@ -1,6 +1,7 @@
 """Batches by a budget of tokens: rows of like lengths together, so that little of a batch is padding."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,8 +62,8 @@ def micro_batches(batch: dict, batch_tokens: int) -> list[dict]:
             no mask where nothing is padded.
         batch_tokens: padding included; a row longer than that makes a part of its own.
     """
-    ids, lengths = batch["input_ids"], batch.get("lengths")
-    for_gpu = lengths is not None
+    ids, for_gpu = batch["input_ids"], "lengths" in batch
+    lengths: Any = batch.get("lengths")
     if for_gpu and lengths.sum() < (1 - MOST_PADDING) * ids.numel() and ids.numel() >= CUT_PARTS * LEAST_PART_TOKENS:
         batch_tokens = min(batch_tokens, ids.numel() // CUT_PARTS)
     if ids.numel() <= batch_tokens:
@@ -90,6 +91,6 @@ def part_of(batch: dict, lengths: np.ndarray, rows: np.ndarray, for_gpu: bool) -
     return part
 
 
-def rounded(n_tokens):
+def rounded(n_tokens: Any) -> Any:
     """Up to the next size that a GPU likes, of a number or an array of numbers."""
     return -(-n_tokens // GPU_MULTIPLE) * GPU_MULTIPLE

@@ -1,12 +1,16 @@
 """Lengths of windows in tokens: what was asked for, the default, what a model takes."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from datamap.errors import UsageError
 from datamap.options.defaults import DOC_STRIDE
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
-def window_limit(config, tokenizer) -> int:
+
+def window_limit(config: "PreTrainedConfig", tokenizer: "PreTrainedTokenizerFast") -> int:
     """The longest sequence, in tokens, that the model and its tokenizer take."""
     positions = getattr(config, "max_position_embeddings", None) or sys.maxsize
     if config.model_type in {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "roberta-prelayernorm"}:

@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Callable, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -14,6 +15,9 @@ from tqdm import tqdm
 from datamap.errors import DataError
 from datamap.features.token_places import mended_places
 from datamap.files import outputs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +66,7 @@ class TokenizedContexts:
     offsets: np.ndarray
 
 
-def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
+def tokenize_contexts(tokenizer: "PreTrainedTokenizerFast", contexts: Sequence[str]) -> TokenizedContexts:
     """Tokenise distinct contexts in batches, keeping ids and places in characters as flat int32 arrays."""
 
     def make() -> dict[str, np.ndarray]:
@@ -85,7 +89,7 @@ def tokenize_contexts(tokenizer, contexts: Sequence[str]) -> TokenizedContexts:
 
 
 def tokenize_pairs(
-    tokenizer, first: Sequence[str], second: Sequence[str] | None, max_length: int
+    tokenizer: "PreTrainedTokenizerFast", first: Sequence[str], second: Sequence[str] | None, max_length: int
 ) -> tuple[Ragged, Ragged]:
     """Token ids and token types of single texts or pairs with special tokens; the longer side is cut first."""
 
@@ -93,8 +97,8 @@ def tokenize_pairs(
         ids, types = [], []
         settings = {"truncation": True, "max_length": max_length, "return_token_type_ids": True}
         for begin in batch_begins("Tokenising pairs", len(first)):
-            rows = slice(begin, begin + TOKENIZE_BATCH)
-            texts = [list(side[rows]) for side in (first, second) if side is not None]
+            batch_rows = slice(begin, begin + TOKENIZE_BATCH)
+            texts = [list(side[batch_rows]) for side in (first, second) if side is not None]
             batch = tokenizer(*texts, return_attention_mask=False, **settings)
             ids.extend(batch["input_ids"])
             types.extend(batch["token_type_ids"])
@@ -105,13 +109,13 @@ def tokenize_pairs(
     return Ragged(found["ids"], found["offsets"]), Ragged(found["types"], found["offsets"])
 
 
-def batch_begins(title: str, n_texts: int):
+def batch_begins(title: str, n_texts: int) -> np.ndarray:
     """The first places of batches of TOKENIZE_BATCH texts, with a progress bar where there are many."""
     begins = range(0, n_texts, TOKENIZE_BATCH)
     return tqdm(begins, desc=title, unit="batch", disable=len(begins) < 3, leave=False)
 
 
-def bare_encodings(tokenizer, texts: Sequence[str]) -> list:
+def bare_encodings(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> list:
     """The encodings (of the library `tokenizers`) of whole texts without special tokens.
 
     Transformers' own call makes Python lists of everything that an encoding holds, which takes longer than tokenising.
@@ -124,7 +128,10 @@ def bare_encodings(tokenizer, texts: Sequence[str]) -> list:
 
 
 def kept(
-    tokenizer, settings: tuple, texts: Sequence[Sequence[str]], make: Callable[[], dict[str, np.ndarray]]
+    tokenizer: "PreTrainedTokenizerFast",
+    settings: tuple,
+    texts: Sequence[Sequence[str]],
+    make: Callable[[], dict[str, np.ndarray]],
 ) -> dict[str, np.ndarray]:
     """The arrays of `make`, from the cache of data sets where an earlier run with many texts has left them.
 
@@ -147,7 +154,7 @@ def kept(
     return found
 
 
-def describe(tokenizer) -> list:
+def describe(tokenizer: "PreTrainedTokenizerFast") -> list:
     """All that a tokenizer's tokens depend on: its parts, its settings, and the versions of the libraries."""
     import tokenizers
     import transformers
@@ -174,7 +181,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray] | None:
     return found
 
 
-def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: dict[str, Any]) -> None:
     """Keep arrays in a file; where it cannot be written, say so and go on, as only the next run would need it."""
     try:
         with outputs.atomic_writer(path, binary=True) as file:
@@ -183,7 +190,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
         logger.warning("The tokens are not kept for the next run: %s", error)
 
 
-def tokenize_texts(tokenizer, texts: Sequence[str]) -> list[list[int]]:
+def tokenize_texts(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> list[list[int]]:
     """Token ids of each text without special tokens; equal texts are tokenised once."""
     distinct = list(dict.fromkeys(texts))
     by_text = {text: found.ids for text, found in zip(distinct, bare_encodings(tokenizer, distinct), strict=True)}

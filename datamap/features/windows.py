@@ -2,7 +2,8 @@
 
 import dataclasses
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -10,6 +11,10 @@ import torch
 from datamap.errors import DataError, UsageError
 from datamap.features.batches import rounded
 from datamap.features.tokens import Ragged, TokenizedContexts, tokenize_contexts, tokenize_pairs, tokenize_texts
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedTokenizerFast
 
 NEUTRAL_QUESTION = "What does the text say?"
 MODEL_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -42,7 +47,7 @@ class PairTemplate:
         return len(self.prefix) + len(self.middle) + len(self.suffix)
 
 
-def pair_template(tokenizer) -> PairTemplate:
+def pair_template(tokenizer: "PreTrainedTokenizerFast") -> PairTemplate:
     """Read the pair template off one encoded pair.
 
     Raises:
@@ -64,11 +69,17 @@ def pair_template(tokenizer) -> PairTemplate:
             f"{tokenizer.name_or_path} does not begin a pair with a classifier token ([CLS]), which stands for "
             "'no answer': choose an encoder such as ELECTRA, BERT, RoBERTa or DeBERTa for --model."
         )
+    prefix, middle, suffix = (ids[part] for part in parts)
+    prefix_types, middle_types, suffix_types = (types[part] for part in parts)
     return PairTemplate(
-        *(ids[part] for part in parts),
+        prefix,
+        middle,
+        suffix,
         int(types[question[0]]),
         int(types[context[0]]),
-        *(types[part] for part in parts),
+        prefix_types,
+        middle_types,
+        suffix_types,
         int(cls_positions[0]),
     )
 
@@ -126,7 +137,13 @@ class QaWindows(torch.utils.data.Dataset):
     """
 
     def __init__(
-        self, frame, tokenizer, max_length: int, doc_stride: int, ablation: str = "none", to_train_on: bool = False
+        self,
+        frame: "pd.DataFrame",
+        tokenizer: "PreTrainedTokenizerFast",
+        max_length: int,
+        doc_stride: int,
+        ablation: str = "none",
+        to_train_on: bool = False,
     ):
         """Tokenise `frame` (canonical QA frame) into windows of `max_length` tokens that overlap by `doc_stride`.
 
@@ -163,7 +180,7 @@ class QaWindows(torch.utils.data.Dataset):
         self.first = ordinal * step[self.example]
         self.last = np.minimum(self.first + capacity[self.example], n_tokens[self.example])
 
-    def _label_windows(self, frame) -> None:
+    def _label_windows(self, frame: "pd.DataFrame") -> None:
         char_spans = gold_char_spans(frame["answers"])
         self.gold_spans = spans = gold_token_spans(self.contexts, self.context_rows, char_spans)
         self.gold_lengths = np.where(spans[:, 0] == NOT_FOUND, 0, spans[:, 1] - spans[:, 0] + 1)
@@ -212,7 +229,7 @@ class QaWindows(torch.utils.data.Dataset):
         found += [(row, "gold answer without tokens", action, gold, "") for row, gold in self.without_tokens.items()]
         found += [(row, INEXACT, "kept, labelled by its tokens", *texts) for row, texts in self.inexact.items()]
         limit = self.gold_lengths.max() if max_answer_length is None else max_answer_length
-        for row in np.flatnonzero(self.gold_lengths > limit):
+        for row in np.flatnonzero(self.gold_lengths > limit).tolist():
             length = f"{self.gold_lengths[row]} tokens"
             found.append((row, "gold answer longer than --max_answer_length", NOT_PREDICTABLE, length, length))
         return found
@@ -277,7 +294,9 @@ class QaWindows(torch.utils.data.Dataset):
 class NliPairs(torch.utils.data.Dataset):
     """Premise and hypothesis as one sequence a row; item i is a dict of unpadded arrays."""
 
-    def __init__(self, frame, tokenizer, max_length: int, ablation: str = "none"):
+    def __init__(
+        self, frame: "pd.DataFrame", tokenizer: "PreTrainedTokenizerFast", max_length: int, ablation: str = "none"
+    ):
         """Tokenise `frame` (canonical NLI frame); the longer side is cut first beyond `max_length` tokens.
 
         `ablation` "q_only" keeps the hypothesis alone, "p_only" the premise alone.
@@ -318,14 +337,14 @@ def array_hash(arrays: Iterable[np.ndarray]) -> str:
     return digest.hexdigest()
 
 
-def factorize(texts) -> tuple[np.ndarray, list[str]]:
+def factorize(texts: Collection[str]) -> tuple[np.ndarray, list[str]]:
     """Codes (int64 [n]) and the distinct texts in order of first appearance."""
     distinct = dict.fromkeys(texts)
     code_of = {text: code for code, text in enumerate(distinct)}
     return np.fromiter((code_of[text] for text in texts), dtype=np.int64, count=len(texts)), list(distinct)
 
 
-def context_mask_id(tokenizer, ablation: str) -> int | None:
+def context_mask_id(tokenizer: "PreTrainedTokenizerFast", ablation: str) -> int | None:
     """The token id that hides the context under q_only, None under the other ablations."""
     if ablation != "q_only":
         return None
@@ -364,7 +383,7 @@ class PadCollator:
     (int64 [batch]) stays on the host.
     """
 
-    def __init__(self, tokenizer, *, for_gpu: bool = False):
+    def __init__(self, tokenizer: "PreTrainedTokenizerFast", *, for_gpu: bool = False):
         self.fill = {"input_ids": tokenizer.pad_token_id, "token_type_ids": tokenizer.pad_token_type_id}
         self.for_gpu = for_gpu
 

@@ -3,11 +3,15 @@
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from datamap.errors import DataError, UsageError
 from datamap.files.directories import clear
 from datamap.files.manifests import has_manifest
 from datamap.files.outputs import DATA_PROBLEMS
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 def checkpoint_directories(directory: Path) -> list[Path]:
@@ -21,7 +25,7 @@ def checkpoints(directory: Path) -> list[Path]:
     return [path for path in checkpoint_directories(directory) if (path / "trainer_state.json").is_file()]
 
 
-def refuse_earlier_run(directory: Path, overwrite: bool, training_args, model: str) -> None:
+def refuse_earlier_run(directory: Path, overwrite: bool, training_args: "TrainingArguments", model: str) -> None:
     """Refuse to train into a directory that holds a run, unless it is to be overwritten or resumed.
 
     Raises:

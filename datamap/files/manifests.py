@@ -10,16 +10,17 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datamap.errors import DataError
 from datamap.files.outputs import read_json, same_name, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import TrainingArguments
 
 
-def described(part) -> dict:
+def described(part: Any) -> dict:
     """What a manifest says of the examples of one purpose."""
     return {
         "dataset": part.name,
@@ -31,12 +32,12 @@ def described(part) -> dict:
     }
 
 
-def rows_fields(frame) -> dict:
+def rows_fields(frame: "pd.DataFrame") -> dict:
     """What a manifest says of the rows that its directory has numbers for: hashes of their ids and of their texts."""
     return {"ids_sha256": ids_hash(frame["id"]), "texts_sha256": texts_hash(frame)}
 
 
-def run_fields(options: argparse.Namespace, training_args, data: dict, settings: dict) -> dict:
+def run_fields(options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict) -> dict:
     """What every manifest of run.py says."""
     return {
         "script": "run.py",
@@ -57,13 +58,15 @@ def made_from(options: argparse.Namespace) -> list[Path]:
     return [model] if model.is_dir() else []
 
 
-def close_run(options: argparse.Namespace, training_args, data: dict, settings: dict) -> None:
+def close_run(options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict) -> None:
     """Write the manifest of --output_dir."""
     fields = run_fields(options, training_args, data, settings)
     write_manifest(Path(training_args.output_dir), fields, made_from(options))
 
 
-def close_evaluation(options: argparse.Namespace, training_args, data: dict, settings: dict, kind, of: dict) -> None:
+def close_evaluation(
+    options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict, kind: Any, of: dict
+) -> None:
     """Write the manifest of an evaluation or of predictions.
 
     Args:

@@ -20,6 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 from datamap.errors import DataError
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
 
 
@@ -49,7 +50,7 @@ def atomic_writer(path: Path, newline: str | None = None, *, binary: bool = Fals
     except OSError as error:
         raise DataError(unwritable(path, error)) from error
     try:
-        text = {} if binary else {"encoding": "utf-8", "newline": newline}
+        text: dict[str, Any] = {} if binary else {"encoding": "utf-8", "newline": newline}
         with os.fdopen(handle, "wb" if binary else "w", **text) as file:
             yield file
         os.chmod(temporary, 0o666 & ~current_umask())
@@ -150,7 +151,7 @@ def read_csv(path: Path, text: Iterable[str]) -> "pd.DataFrame":
     return frame.assign(**{name: _numbers(frame[name]) for name in frame if name not in text})
 
 
-def _numbers(cells: "pd.Series"):
+def _numbers(cells: "pd.Series") -> "np.ndarray":
     """The cells of a column as int64, bool or float64 [n_rows]; a ValueError names the first that is no number."""
     import numpy as np
 

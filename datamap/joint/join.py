@@ -9,6 +9,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,9 @@ from datamap.errors import DataError
 from datamap.evaluation import directories
 from datamap.files import outputs
 from datamap.files.manifests import EVAL_MANIFEST, MANIFEST, ids_hash, read_manifest, texts_hash
+
+if TYPE_CHECKING:
+    from datamap.data.examples import Examples
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +133,7 @@ def read_predictions(path: Path, task: str) -> pd.DataFrame:
         logger.warning("%s has no %s beside it, so its evaluation may be unfinished.", path, EVAL_MANIFEST)
     if task == "nli":
         wanted = (*wanted, "label_name")
-    rows = []
+    rows: list[list] = []
     try:
         with path.open(encoding="utf-8") as file:
             rows.extend(prediction_fields(path, number, line, wanted) for number, line in enumerate(file, start=1))
@@ -200,7 +204,7 @@ def met_ids(dynamics: Dynamics, clusters: Clusters, allow_partial: bool) -> list
     return met
 
 
-def refuse_other_texts(dynamics: Dynamics, examples) -> None:
+def refuse_other_texts(dynamics: Dynamics, examples: "Examples") -> None:
     """DataError when the recorded examples had other texts; not told when some of them are left out."""
     frame = examples.frame[examples.frame["id"].isin(set(dynamics.metrics["id"]))]
     told = dynamics.manifest.get("texts_sha256")
@@ -211,7 +215,7 @@ def refuse_other_texts(dynamics: Dynamics, examples) -> None:
         )
 
 
-def text_columns(examples) -> pd.DataFrame:
+def text_columns(examples: "Examples") -> pd.DataFrame:
     """What a person reads of every example, and its groups.
 
     Returns:
@@ -230,7 +234,11 @@ def text_columns(examples) -> pd.DataFrame:
 
 
 def unify(
-    texts: pd.DataFrame, dynamics: Dynamics | None, clusters: Clusters | None, predictions: pd.DataFrame | None
+    texts: pd.DataFrame,
+    dynamics: Dynamics | None,
+    clusters: Clusters | None,
+    predictions: pd.DataFrame | None,
+    suspects: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Everything known of every example: `texts`, in their order, with what the other parts know of the same ids.
 
@@ -239,6 +247,7 @@ def unify(
         dynamics: adds region, metrics and untracked_reason; missing where an example has none.
         clusters: adds cluster (−1 = noise), words ("" for noise), cluster_probability, assigned, x, y.
         predictions: of `read_predictions`; missing where an example has none.
+        suspects: adds suspicion, suspicion_rank, suspicion_kind and proposal.
     """
     parts = []
     if dynamics is not None:
@@ -250,6 +259,8 @@ def unify(
         parts.append(assignments)
     if predictions is not None:
         parts.append(predictions.drop(columns=[name for name in PREDICTION_TEXT.values() if name in predictions]))
+    if suspects is not None:
+        parts.append(suspects)
     unified = texts
     for part in parts:
         unified = unified.merge(part, on="id", how="left", validate="one_to_one")
@@ -279,6 +290,35 @@ def refuse_other_predictions(texts: pd.DataFrame, predictions: pd.DataFrame, tas
         )
     logger.info("%d of %d rows have a prediction; %d more are of other rows.", len(both), len(texts),
                 len(predictions) - len(both))  # fmt: skip
+
+
+def refuse_other_suspects(texts: pd.DataFrame, suspects: pd.DataFrame, task: str, allow_partial: bool) -> None:
+    """Say how many rows have a suspicion; refuse suspects of other data.
+
+    Raises:
+        DataError: an id has another text among the suspects, no row is among them, or one is not and `allow_partial`
+            is not set.
+    """
+    name = PREDICTION_TEXT[task]
+    if name not in suspects:
+        raise DataError(
+            "--label_errors_dir is of the other task: run find_label_errors.py on a recording of these data."
+        )
+    both = texts[["id", name]].merge(suspects[["id", name]], on="id", validate="one_to_one")
+    other, n_met = both["id"][both[f"{name}_x"] != both[f"{name}_y"]], len(both)
+    if len(other):
+        raise DataError(
+            f"--label_errors_dir is of other data: {len(other)} of {n_met} ids that met have another {name} there "
+            f"({other.iloc[0]} is the first): run find_label_errors.py on a recording of the same data."
+        )
+    if not n_met or (n_met < len(texts) and not allow_partial):
+        advice = ", or pass --allow_partial to leave the others empty" if n_met else ""
+        raise DataError(
+            f"--label_errors_dir holds {n_met} of the {len(texts)} ids: run find_label_errors.py on a recording of the "
+            f"same data{advice}."
+        )
+    logger.info("%d of %d rows are among the suspects; %d more are of other rows.", n_met, len(texts),
+                len(suspects) - n_met)  # fmt: skip
 
 
 def overlap_table(unified: pd.DataFrame) -> pd.DataFrame:

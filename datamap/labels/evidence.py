@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ from datamap.dynamics import recordings
 from datamap.dynamics.measures import over_epochs
 from datamap.errors import DataError, UsageError
 from datamap.files import manifests, outputs
+
+if TYPE_CHECKING:
+    from datamap.data.examples import Examples
 
 PREDICTIONS = "crossfit_predictions.jsonl"
 QA_FIELDS = (
@@ -104,7 +108,7 @@ def nli_numbers(predictions: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     return frame
 
 
-def reasons(directory: Path, examples) -> dict[str, str]:
+def reasons(directory: Path, examples: "Examples") -> dict[str, str]:
     """Why rows have no numbers, by id: what the checks of the data found, or the recording's own reason."""
     unusable = examples.frame.loc[~examples.frame["usable_for_training"], "id"]
     problems = examples.problems[examples.problems["id"].isin(set(unusable))]

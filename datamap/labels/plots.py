@@ -1,6 +1,7 @@
 """The figure of a ranking: score against rank by kind, and where the top suspects lie on the data map."""
 
 import textwrap
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,9 @@ from matplotlib.ticker import ScalarFormatter
 
 from datamap.files.pictures import SMALL
 from datamap.labels.kinds import KINDS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Okabe-Ito colours, each with a marker of its own.
 COLOURS = dict(zip(KINDS, ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#000000"), strict=True))
@@ -36,7 +40,7 @@ def ranking(table: pd.DataFrame, *, title: str, score: str, n_marked: int, seed:
     return figure
 
 
-def _draw_scores(axes, ranked: pd.DataFrame) -> None:
+def _draw_scores(axes: "Axes", ranked: pd.DataFrame) -> None:
     """Every row by its rank (on a logarithmic axis) in the colour of its kind, and each kind's count."""
     for kind in (name for name in KINDS if (ranked["kind"] == name).any()):
         part = ranked[ranked["kind"] == kind]
@@ -50,7 +54,7 @@ def _draw_scores(axes, ranked: pd.DataFrame) -> None:
     axes.grid(alpha=0.3)
 
 
-def _draw_map(axes, ranked: pd.DataFrame, n_marked: int, seed: int) -> None:
+def _draw_map(axes: "Axes", ranked: pd.DataFrame, n_marked: int, seed: int) -> None:
     """All rows in grey and the top suspects in the colours of their kinds."""
     on_map = ranked[ranked["confidence"].notna()]
     rows = np.sort(np.random.default_rng(seed).permutation(len(on_map))[:MAX_POINTS])

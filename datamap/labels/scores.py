@@ -45,7 +45,7 @@ def suspicion(numbers: pd.DataFrame, name: str) -> np.ndarray:
         numbers: a row an example, with the columns that DEFINITIONS names, in the ranges that a recording has them in.
             Where one is missing (NaN) the score is NaN.
     """
-    return np.clip(FORMULAS[name](numbers).to_numpy(dtype=np.float64), 0.0, 1.0)
+    return np.clip(np.asarray(FORMULAS[name](numbers), dtype=np.float64), 0.0, 1.0)
 
 
 def missing_numbers(name: str, numbers: pd.DataFrame) -> list[str]:

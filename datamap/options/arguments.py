@@ -4,8 +4,9 @@ import argparse
 import difflib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datamap import errors
 from datamap.errors import UsageError
@@ -20,6 +21,10 @@ from datamap.options.defaults import (
     NULL_SCORE_THRESHOLD,
 )
 from datamap.options.precision import AUTO, BF16, FP16, PRECISIONS, TF32
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +100,7 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_data_options(add) -> None:
+def add_data_options(add: Callable[..., Any]) -> None:
     """Which rows are trained and evaluated on."""
     text = "hub name, name:subset, directory from save_to_disk, file (.json, .jsonl, .csv, .tsv, .txt, .parquet, "
     text += "each also .gz), or demo, demo:v2, demo:noisy, demo:nli (default: Eladio/emrqa-msquad; nli: snli)"
@@ -124,7 +129,7 @@ def add_data_options(add) -> None:
     add("--strict_data", action="store_true", help=text)
 
 
-def add_window_options(add) -> None:
+def add_window_options(add: Callable[..., Any]) -> None:
     """How contexts are cut and answers are searched."""
     text = f"tokens in a window, special ones included (default: {MAX_LENGTH}, or the model's limit if smaller)"
     add("--max_length", metavar="N", type=parsing.positive, help=text)
@@ -144,7 +149,7 @@ def add_window_options(add) -> None:
     add("--save_nbest", action="store_true", help=text)
 
 
-def parse_arguments(argv: Sequence[str]):
+def parse_arguments(argv: Sequence[str]) -> "tuple[argparse.Namespace, TrainingArguments]":
     """Own options (Namespace) and TrainingArguments; a UsageError for everything that cannot be done as asked."""
     options, rest = build_parser().parse_known_args(argv)
     if options.help_trainer:
@@ -165,7 +170,7 @@ def parse_arguments(argv: Sequence[str]):
     return options, settled(parse_training_arguments(rest + words), "--bf16" in given or options.precision == BF16)
 
 
-def settled(training_args, asked_for_bf16: bool):
+def settled(training_args: "TrainingArguments", asked_for_bf16: bool) -> "TrainingArguments":
     """TrainingArguments for one GPU of several, which say whether a model that fails in bf16 may have float32."""
     from datamap.options.precision import use_one_gpu
 
@@ -186,7 +191,7 @@ def beside_model(model: str) -> str:
     return str(directory) if model != defaults.DEMO_MODEL and directory.is_dir() else OUTPUT_DIR
 
 
-def device_words(options: argparse.Namespace, parsed, given: set[str]) -> list[str]:
+def device_words(options: argparse.Namespace, parsed: "TrainingArguments", given: set[str]) -> list[str]:
     """What this device does well, in TrainingArguments' words: precision, and loading beside a GPU's work.
 
     Args:
@@ -236,7 +241,7 @@ def trained_precision(model: str) -> str | None:
     return trained if trained in {*PRECISIONS, FP16, TF32} else None
 
 
-def trained_words(trained: str, device) -> list[str]:
+def trained_words(trained: str, device: "torch.device") -> list[str]:
     """TrainingArguments' words for evaluating in fp16 or TF32, which the model was trained in; only GPUs have them."""
     if device.type != "cuda":
         logger.info("Computing in float32: the model was trained in %s, which needs a GPU.", trained)
@@ -245,7 +250,7 @@ def trained_words(trained: str, device) -> list[str]:
     return ["--fp16"] if trained == FP16 else ["--tf32", "true"]
 
 
-def trainer_parser() -> argparse.ArgumentParser:
+def trainer_parser() -> Any:
     """Transformers' own parser of TrainingArguments with this script's defaults."""
     from transformers import HfArgumentParser, TrainingArguments
 
@@ -255,7 +260,7 @@ def trainer_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse_training_arguments(argv: Sequence[str]):
+def parse_training_arguments(argv: Sequence[str]) -> "TrainingArguments":
     """Parse TrainingArguments; a flag that nobody knows is named with the nearest one that exists.
 
     Raises:
@@ -274,7 +279,7 @@ def parse_training_arguments(argv: Sequence[str]):
         raise UsageError(f"the training arguments do not fit together: {errors.one_line(error)}.") from error
 
 
-def check_options(options: argparse.Namespace, training_args) -> None:
+def check_options(options: argparse.Namespace, training_args: "TrainingArguments") -> None:
     """Refuse, with a UsageError, every option that could not act."""
     given = {name for name in QA_ONLY if getattr(options, name) is not None and getattr(options, name) is not False}
     searches = given & {"n_best_size", "null_score_threshold", "save_nbest"}

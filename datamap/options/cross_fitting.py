@@ -1,9 +1,14 @@
 """What run.py's command line may say of out-of-fold recordings, and what of it could not act."""
 
 import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from datamap.errors import UsageError
 from datamap.options import parsing
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 CROSSFIT_DIR = "./crossfit_output"
 FOLDS = range(2, 21)
@@ -26,7 +31,7 @@ def n_folds(text: str) -> int:
     return int(text)
 
 
-def add_crossfit_options(add) -> None:
+def add_crossfit_options(add: Callable[..., Any]) -> None:
     """The options of --cross_fit."""
     text = f"with --do_train: train K models ({FOLDS[0]} to {FOLDS[-1]}, 5 is usual), each on all folds but one, "
     text += "and record at the end of every epoch what it makes of the one left out; folds are whole contexts (nli: "
@@ -44,7 +49,7 @@ def refuse_settled(options: argparse.Namespace, given: set[str]) -> None:
         raise UsageError(f"{flag} does not go with --cross_fit, because {SETTLED[flag]}: leave it out.")
 
 
-def refuse_idle_crossfit_options(options: argparse.Namespace, training_args) -> None:
+def refuse_idle_crossfit_options(options: argparse.Namespace, training_args: "TrainingArguments") -> None:
     """UsageError for options that cannot act with --cross_fit, or only with it."""
     if not options.cross_fit:
         for name in ("crossfit_output_dir", "keep_fold_models"):

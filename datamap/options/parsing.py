@@ -5,7 +5,8 @@ Only the standard library is imported at the top, so that `--help` answers at on
 
 import argparse
 import math
-from typing import NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 from datamap.data.columns import ROLES
 from datamap.errors import UsageError
@@ -16,7 +17,7 @@ from datamap.options.precision import PRECISIONS
 class SentenceParser(argparse.ArgumentParser):
     """An argument parser whose errors are one sentence, and which takes no abbreviated flags."""
 
-    def __init__(self, **kwargs):
+    def __init__(self, **kwargs: Any):
         super().__init__(allow_abbrev=False, **kwargs)
 
     def error(self, message: str) -> NoReturn:
@@ -72,9 +73,15 @@ def finite(text: str) -> float:
 class PairsAction(argparse.Action):
     """Collects NAME=VALUE words into a dict; no name and no value comes twice."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
         """Take the words of one option."""
-        pairs = {}
+        pairs: dict[str, str] = {}
         for word in values:
             name, equals, value = word.partition("=")
             if not (name and equals and value.strip()):
@@ -85,7 +92,7 @@ class PairsAction(argparse.Action):
         setattr(namespace, self.dest, pairs)
 
 
-def add_columns_option(add, note: str = "") -> None:
+def add_columns_option(add: Callable[..., Any], note: str = "") -> None:
     """The option --columns of every script that reads a data set; `note` ends its help."""
     text = "names of columns that are not found by themselves, as in question=q context=passage answers=ans; roles of "
     text += f"qa: {', '.join(ROLES['qa'])}; of nli: {', '.join(ROLES['nli'])}{note}"
@@ -114,7 +121,7 @@ def refuse_idle_report_options(options: argparse.Namespace) -> None:
         raise UsageError("--report_max_points acts with --report html alone: leave it out.")
 
 
-def add_precision(add, default: str) -> None:
+def add_precision(add: Callable[..., Any], default: str) -> None:
     """The option --precision; None where it is not given, so that a twin of it can be told from it."""
     text = "of matrix products: bf16 (bfloat16; weights, losses and results stay float32), float32, or auto: bf16 "
     text += f"where the device multiplies in it (default: {default})"

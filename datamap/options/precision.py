@@ -7,6 +7,7 @@ from datamap.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+    from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ def settle_precision(asked: str, device: "torch.device", model_type: str | None 
     return FLOAT32, f"this {name} does not multiply in bfloat16{hint}"
 
 
-def use_one_gpu(training_args) -> None:
+def use_one_gpu(training_args: "TrainingArguments") -> None:
     """Have a process that was not started by torchrun train on one GPU, as the Trainer does where it must.
 
     Its other way, nn.DataParallel, takes a batch for each GPU, and its threads open autocast without a type, so that
@@ -65,7 +66,7 @@ def use_one_gpu(training_args) -> None:
     logger.info("Using one of %d GPUs; start with torchrun --nproc_per_node %d for all.", n_gpus, n_gpus)
 
 
-def precision_name(training_args) -> str:
+def precision_name(training_args: "TrainingArguments") -> str:
     """What TrainingArguments compute in: "bf16", "fp16", "float32", or "tf32" where --tf32 true asked for it."""
     if training_args.bf16 or training_args.fp16:
         return BF16 if training_args.bf16 else FP16

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 from string import Template
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -44,12 +45,14 @@ MAPS = {"data-map": ("data_x", "data_y"), "cluster-map": ("cluster_x", "cluster_
 ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
 
 
-def embedded(value) -> str:
+def embedded(value: Any) -> str:
     """A value as JSON that may stand inside a script element, whatever its texts hold."""
     return json.dumps(outputs.json_ready(value), ensure_ascii=False, allow_nan=False).translate(ESCAPES)
 
 
-def build_map(name: str, source: ColumnDataSource, shown: IndexFilter, ranges: tuple[Range1d, Range1d], n_points: int):
+def build_map(
+    name: str, source: ColumnDataSource, shown: IndexFilter, ranges: tuple[Range1d, Range1d], n_points: int
+) -> Any:
     """One of the two maps, without points: the page fills the source, so that the data stand in the file once."""
     lasso, box = LassoSelectTool(continuous=False), BoxSelectTool(continuous=False)
     plot = figure(

@@ -8,6 +8,7 @@ import base64
 import gzip
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,10 +26,11 @@ MAX_CHARACTERS = 60_000_000
 LEAST_CHARACTERS = 200
 SIGNIFICANT_DIGITS = 6
 GROUPINGS = ("question_type", "gold_label", "negation", "hypothesis_length")
+NOT_RANKED = "not ranked"
 NOT_NUMBERS = {"x", "y", "cluster"}
 
 
-def packed(value) -> str:
+def packed(value: Any) -> str:
     """A value as JSON, compressed with gzip, as base64: ASCII letters, digits, "+", "/" and "=" alone."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return base64.b64encode(gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)).decode("ascii")
@@ -104,6 +106,9 @@ def category_columns(frame: pd.DataFrame) -> list[dict]:
         columns.append(category("region", regions, [name for name in (*REGIONS, UNTRACKED) if (regions == name).any()]))
     for name in (name for name in GROUPINGS if name in frame):
         columns.append(category(name, frame[name], frame[name].value_counts().index.tolist()))
+    if "suspicion_kind" in frame:
+        kinds = frame["suspicion_kind"].astype(object).where(frame["suspicion_kind"].notna(), NOT_RANKED)
+        columns.append(category("suspicion_kind", kinds, kinds.value_counts().index.tolist()))
     if "cluster" in frame:
         names = cluster_names(frame)
         columns.append(category("cluster", [names[number] for number in frame["cluster"]], list(names.values())))
@@ -186,6 +191,8 @@ def row_columns(frame: pd.DataFrame, gold_probs: np.ndarray | None, findings: li
     predicted = next((name for name in ("predicted_answer", "predicted_label") if name in frame), None)
     if predicted:
         columns["predicted"] = frame[predicted].astype(object).where(frame[predicted].notna(), None).tolist()
+    if "proposal" in frame:
+        columns["proposal"] = frame["proposal"].astype(object).where(frame["proposal"].notna(), None).tolist()
     if "x" in frame and frame[["x", "y"]].notna().all(axis=None):
         columns |= {name: rounded(frame[name]) for name in ("x", "y")}
     columns["gold_probs"] = probability_lines(gold_probs)

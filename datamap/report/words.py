@@ -36,7 +36,8 @@ def lead(frame: pd.DataFrame, n_epochs: int | None) -> str:
     """How many examples there are, with metrics of how many epochs, in how many clusters."""
     said = counted(len(frame), "example")
     if "region" in frame:
-        said += f", {frame['region'].notna().sum():,} of them watched over {counted(n_epochs, 'epoch')} of training"
+        n_watched, epochs = frame["region"].notna().sum(), counted(n_epochs or 0, "epoch")
+        said += f", {n_watched:,} of them watched over {epochs} of training"
     if "cluster" in frame:
         clustered = frame.loc[frame["cluster"] != NOISE, "cluster"]
         n_noise = len(frame) - len(clustered)

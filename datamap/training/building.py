@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from transformers import PreTrainedConfig, PreTrainedModel, TrainerCallback, TrainingArguments, set_seed
 
@@ -14,15 +15,20 @@ from datamap.training.devices import choose_attention, settle_computing
 from datamap.training.memory import NO_ROOM, eval_batch_tokens, micro_batch_tokens, said_where_full
 from datamap.training.trainer import ExampleTrainer, NliTrainer, QaTrainer
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+    from datamap.features.windows import NliPairs, QaWindows
+
 
 def build_trainer(
     options: argparse.Namespace,
     training_args: TrainingArguments,
     features: dict,
-    evaluation,
+    evaluation: Any,
     *,
     config: PreTrainedConfig,
-    tokenizer,
+    tokenizer: "PreTrainedTokenizerFast",
     load: Callable[[], PreTrainedModel],
     max_length: int,
     make_recorder: Callable[[], object] = lambda: None,
@@ -55,7 +61,7 @@ def build_trainer(
     fit = {"max_length": max_length, "device": device, "in_16_bits": training_args.bf16 or training_args.fp16}
     computing["micro_batch_tokens"] = options.micro_batch_tokens or micro_batch_tokens(model, **fit)
     training_args.remove_unused_columns = False  # the items are ours and carry nothing unused
-    looked_at = features.get("eval", features.get("predict"))
+    looked_at: Any = features.get("eval", features.get("predict"))
     try:
         with said_where_full(NO_ROOM):
             trainer = trainer_class(
@@ -77,6 +83,6 @@ def build_trainer(
     return trainer, computing
 
 
-def examples_per_row(features) -> float:
+def examples_per_row(features: "QaWindows | NliPairs") -> float:
     """Examples for each window or pair, which turns a speed in rows into one in examples."""
     return features.n_examples / len(features)

@@ -6,11 +6,18 @@ for every micro-batch; here the rows that occur are added where it is summed. At
 float32 and back; here they stay in the precision of the products, and only their softmax is in float32.
 """
 
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, TrainingArguments
 
 # A draw is a signed number as wide as a value.
 DRAWS = {torch.float32: torch.int32, torch.bfloat16: torch.int16}
@@ -63,7 +70,7 @@ class Dropout(torch.autograd.Function):
     """Dropout (Srivastava et al. 2014) with kept values divided by the share that is kept."""
 
     @staticmethod
-    def forward(ctx, values: torch.Tensor, p: float) -> torch.Tensor:
+    def forward(ctx: Any, values: torch.Tensor, p: float) -> torch.Tensor:
         """Values of any shape, some set to 0."""
         mask = keep_mask(values.shape, p, values.dtype)
         ctx.save_for_backward(mask)
@@ -71,7 +78,7 @@ class Dropout(torch.autograd.Function):
         return laid_over(values, mask, ctx.scale)
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
         """The gradient of the kept values."""
         (mask,) = ctx.saved_tensors
         return laid_over(gradient, mask, ctx.scale), None
@@ -81,7 +88,15 @@ class Attention(torch.autograd.Function):
     """Softmax attention (Vaswani et al. 2017, equation 1) with dropout of its probabilities."""
 
     @staticmethod
-    def forward(ctx, query, key, value, bias, scaling: float, p: float) -> torch.Tensor:
+    def forward(
+        ctx: Any,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: Any,
+        bias: torch.Tensor | None,
+        scaling: float,
+        p: float,
+    ) -> torch.Tensor:
         """Values mixed by the softmax of the scaled products of queries and keys, [batch, heads, n_tokens, n].
 
         Args:
@@ -106,7 +121,7 @@ class Attention(torch.autograd.Function):
         return out
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
         """The gradients of query, key and value.
 
         That of the scores is probs · (gradient of probs − its mean over probs), and that mean is the product of output
@@ -123,7 +138,16 @@ class Attention(torch.autograd.Function):
             return (scores @ key).mul_(ctx.scaling), scores.mT @ query, kept.mT @ gradient, None, None, None
 
 
-def attend(module, query, key, value, attention_mask, scaling=None, dropout: float = 0.0, **kwargs):
+def attend(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: Any,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, None]:
     """Attention as Transformers' AttentionInterface calls it: ([batch, n_tokens, heads, n], None)."""
     scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
     p = dropout if module.training and fits(dropout, value.dtype) else 0.0
@@ -133,7 +157,7 @@ def attend(module, query, key, value, attention_mask, scaling=None, dropout: flo
     return Attention.apply(query, key, value, bias, scaling, p).transpose(1, 2).contiguous(), None
 
 
-def use_fast_attention(model) -> bool:
+def use_fast_attention(model: "PreTrainedModel") -> bool:
     """Have a model on a CPU attend by `attend`, where that is what its own code computes; whether it does."""
     dropout = getattr(model.config, "attention_probs_dropout_prob", 0.0)
     if model.config.model_type not in PLAIN_ATTENTION or dropout >= 1:
@@ -148,14 +172,14 @@ class Embedding(torch.autograd.Function):
     """Rows of a table, whose gradient is added to the table's `grad` row by row; those of `padding_idx` get none."""
 
     @staticmethod
-    def forward(ctx, table: torch.Tensor, places: torch.Tensor, padding_idx: int) -> torch.Tensor:
+    def forward(ctx: Any, table: torch.Tensor, places: torch.Tensor, padding_idx: int) -> torch.Tensor:
         """float [*places.shape, n_columns]."""
         ctx.table, ctx.padding_idx = table, padding_idx
         ctx.save_for_backward(places)
         return table.detach()[places]
 
     @staticmethod
-    def backward(ctx, gradient: torch.Tensor):
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple:
         """Add to the table's gradient; autograd itself gets none."""
         (places,), table = ctx.saved_tensors, ctx.table
         rows = gradient.reshape(-1, gradient.shape[-1]).to(table.dtype)
@@ -168,7 +192,7 @@ class Embedding(torch.autograd.Function):
         return None, None, None
 
 
-def can_stand_in(training_args) -> bool:
+def can_stand_in(training_args: "TrainingArguments") -> bool:
     """Whether a training may use the stand-ins: on a CPU, where nothing is computed again backwards, or compiled.
 
     What is computed again in the backward pass would not meet them there, and would draw other masks.
@@ -189,7 +213,7 @@ class CpuFunctions(TorchFunctionMode):
         super().__init__()
         self.sums_gradients = sums_gradients
 
-    def __torch_function__(self, function, types, args=(), kwargs=None):
+    def __torch_function__(self, function: Callable, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Called by PyTorch in place of `function`."""
         kwargs = kwargs or {}
         if function is torch.nn.functional.dropout:
@@ -198,13 +222,17 @@ class CpuFunctions(TorchFunctionMode):
             return self.embedding(*args, **kwargs)
         return function(*args, **kwargs)
 
-    def dropout(self, values: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False):
+    def dropout(
+        self, values: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False
+    ) -> torch.Tensor:
         """As torch.nn.functional.dropout."""
         if not training or inplace or values.device.type != "cpu" or not fits(p, values.dtype):
             return torch.nn.functional.dropout(values, p, training, inplace)
         return Dropout.apply(values, p)
 
-    def embedding(self, places: torch.Tensor, table: torch.Tensor, padding_idx: int | None = None, **options):
+    def embedding(
+        self, places: torch.Tensor, table: torch.Tensor, padding_idx: int | None = None, **options: argparse.Namespace
+    ) -> torch.Tensor:
         """As torch.nn.functional.embedding."""
         learns = table.requires_grad and table.is_leaf and torch.is_grad_enabled() and table.device.type == "cpu"
         if not learns or PLAIN_EMBEDDING | options != PLAIN_EMBEDDING:

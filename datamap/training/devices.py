@@ -1,6 +1,7 @@
 """What a device does well: its precision, an exact fast path for float32, attention; and how many of it are used."""
 
 import logging
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -9,6 +10,9 @@ from datamap.options.precision import BF16, FLOAT32, NO_BF16, precision_name
 from datamap.training.cpu_functions import use_fast_attention
 from datamap.training.memory import keep_freed_memory
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, TrainingArguments
+
 logger = logging.getLogger(__name__)
 
 # The largest error of a product of two matrices of PROBE x PROBE standard normal numbers, against float64 and in units
@@ -16,7 +20,7 @@ logger = logging.getLogger(__name__)
 PROBE, EXACT_ERROR = 512, 2e-5
 
 
-def refuse_bf16_model(config, precision: str) -> None:
+def refuse_bf16_model(config: "PreTrainedConfig", precision: str) -> None:
     """UsageError where a model's own code does not compute in bf16."""
     if precision == BF16 and config.model_type in NO_BF16:
         raise UsageError("DeBERTa's attention (the first version's) fails in bf16: give --precision float32.")
@@ -42,7 +46,7 @@ def use_exact_float32(device: torch.device) -> bool:
     return True
 
 
-def choose_attention(model, device: torch.device) -> None:
+def choose_attention(model: "PreTrainedModel", device: torch.device) -> None:
     """Have a model attend in the fastest way there is.
 
     On a CPU that is `cpu_functions.attend`, or plain products for a model that attends in another way; on a GPU what
@@ -52,7 +56,7 @@ def choose_attention(model, device: torch.device) -> None:
         model.set_attn_implementation("eager")
 
 
-def copy_without_waiting(training_args) -> None:
+def copy_without_waiting(training_args: "TrainingArguments") -> None:
     """Have the Trainer copy batches to a GPU while it computes; they lie in pinned memory."""
     if training_args.device.type == "cuda" and training_args.dataloader_pin_memory:
         training_args.accelerator_config.non_blocking = True
@@ -80,7 +84,7 @@ def speed_up(device: torch.device, precision: str) -> bool:
     return use_exact_float32(device)
 
 
-def settle_computing(training_args, config) -> dict:
+def settle_computing(training_args: "TrainingArguments", config: "PreTrainedConfig") -> dict:
     """Set this process up to train fast; what the manifest says of it.
 
     Returns:

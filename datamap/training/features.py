@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,12 +15,17 @@ from datamap.features.windows import NliPairs, QaWindows
 from datamap.files import manifests, outputs
 from datamap.options.defaults import N_BEST_SIZE, NULL_SCORE_THRESHOLD
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
 logger = logging.getLogger(__name__)
 
 PREDICTED_ANSWER_LENGTH = 30  # tokens, where the model does not say what it was trained for
 
 
-def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
+def prepare_qa(
+    options: argparse.Namespace, data: dict, tokenizer: "PreTrainedTokenizerFast", max_length: int, seed: int
+) -> tuple[dict, Any, dict]:
     """(windows by purpose, evaluation, prediction or None, resolved settings) for QA; `data` as from `load_data`."""
     doc_stride = resolve_doc_stride(options.doc_stride, max_length)
     windows = {
@@ -46,7 +52,7 @@ def prepare_qa(options: argparse.Namespace, data: dict, tokenizer, max_length: i
         logger.info("Answers of up to %d tokens (longest gold answer: %d).", search["max_answer_length"], longest)
     if allow_no_answer:
         logger.info("Some questions have no answer, so a prediction may be empty.")
-    looking = None
+    looking: QaEvaluation | QaPrediction | None = None
     if "predict" in data:
         looking = QaPrediction(data["predict"].frame, windows["predict"], **search)
     elif "eval" in data:
@@ -62,7 +68,9 @@ def trained_search(options: argparse.Namespace, trained: dict) -> dict:
     return {"max_answer_length": length, "null_score_threshold": kept if threshold is None else threshold}
 
 
-def prepare_nli(options: argparse.Namespace, data: dict, tokenizer, max_length: int, seed: int):
+def prepare_nli(
+    options: argparse.Namespace, data: dict, tokenizer: "PreTrainedTokenizerFast", max_length: int, seed: int
+) -> tuple[dict, Any, dict]:
     """(pairs by purpose, evaluation, prediction or None, resolved settings) for NLI; `data` as from `load_data`."""
     pairs = {purpose: NliPairs(part.frame, tokenizer, max_length, options.ablations) for purpose, part in data.items()}
     if "predict" in data:

@@ -5,11 +5,15 @@ import ctypes
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from datamap.errors import DataError
 from datamap.options.defaults import CPU_MICRO_BATCH_TOKENS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Bytes a parameter takes in training (weights, gradients and Adam's two moments in float32, weights in 16 bits), and in
 # evaluation.
@@ -71,7 +75,7 @@ def said_where_full(remedy: str) -> Iterator[None]:
         raise DataError(f"{whose} memory is full: {remedy}.") from error
 
 
-def sizes_of(model) -> tuple[int, int, int]:
+def sizes_of(model: "PreTrainedModel") -> tuple[int, int, int]:
     """(hidden size, layers, attention heads) of a model; what its configuration does not name is taken as usual."""
     config = model.config
     hidden = getattr(config, "hidden_size", None) or model.get_input_embeddings().weight.shape[1]
@@ -87,7 +91,9 @@ def total_memory(device: torch.device) -> float:
     return torch.cuda.get_device_properties(device).total_memory
 
 
-def tokens_that_fit(model, max_length: int, device: torch.device, *, in_16_bits: bool, trains: bool) -> int:
+def tokens_that_fit(
+    model: "PreTrainedModel", max_length: int, device: torch.device, *, in_16_bits: bool, trains: bool
+) -> int:
     """Tokens, padding included, that a GPU's memory holds at a time beside the model; at least one row's.
 
     The bytes a token takes are counted over what autograd keeps of a layer (docs/gpu.md has the list): under autocast
@@ -106,14 +112,16 @@ def tokens_that_fit(model, max_length: int, device: torch.device, *, in_16_bits:
     return max(max_length, int(room / (a_layer * (layers if trains else EVALUATED_LAYERS))))
 
 
-def micro_batch_tokens(model, max_length: int, device: torch.device, *, in_16_bits: bool) -> int:
+def micro_batch_tokens(model: "PreTrainedModel", max_length: int, device: torch.device, *, in_16_bits: bool) -> int:
     """Tokens, padding included, that are trained on at a time: what a CPU's cache or a GPU's memory holds."""
     if device.type == "cpu":
         return CPU_MICRO_BATCH_TOKENS
     return tokens_that_fit(model, max_length, device, in_16_bits=in_16_bits, trains=True)
 
 
-def eval_batch_tokens(model, max_length: int, device: torch.device, *, in_16_bits: bool) -> int | None:
+def eval_batch_tokens(
+    model: "PreTrainedModel", max_length: int, device: torch.device, *, in_16_bits: bool
+) -> int | None:
     """Tokens, padding included, in a batch of an evaluation on a GPU; None on a CPU, which goes by rows."""
     if device.type == "cpu":
         return None

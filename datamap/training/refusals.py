@@ -5,9 +5,13 @@ Only the standard library is imported at the top, so that `--help` answers at on
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from datamap.errors import DataError, UsageError, shortlist
 from datamap.files import manifests, outputs
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
 
 
 def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
@@ -22,7 +26,7 @@ def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
         )
 
 
-def refuse_dropped_rows(training_args, features: dict) -> None:
+def refuse_dropped_rows(training_args: "TrainingArguments", features: dict) -> None:
     """UsageError when --dataloader_drop_last drops every row."""
     n_rows = training_args.train_batch_size * training_args.world_size
     if "train" in features and training_args.dataloader_drop_last and len(features["train"]) < n_rows:
@@ -32,7 +36,7 @@ def refuse_dropped_rows(training_args, features: dict) -> None:
         )
 
 
-def refuse_unknown_figure(training_args, evaluation) -> None:
+def refuse_unknown_figure(training_args: "TrainingArguments", evaluation: Any) -> None:
     """UsageError when the best model is to be chosen by a figure that the evaluation does not give."""
     asked = training_args.metric_for_best_model
     if asked is None or evaluation is None or not evaluation.labelled:

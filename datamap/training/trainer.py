@@ -4,7 +4,9 @@ import contextlib
 import itertools
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from accelerate.utils import send_to_device
@@ -19,6 +21,10 @@ from datamap.features.windows import MODEL_INPUTS
 from datamap.training.cpu_functions import CpuFunctions, can_stand_in
 from datamap.training.devices import copy_without_waiting
 from datamap.training.memory import said_where_full
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+    from transformers.utils import ModelOutput
 
 logger = logging.getLogger(__name__)
 
@@ -38,10 +44,10 @@ class ExampleTrainer(Trainer):
         *,
         micro_batch_tokens: int,
         eval_batch_tokens: int | None = None,
-        evaluation=None,
-        recorder=None,
+        evaluation: Any = None,
+        recorder: Any = None,
         examples_per_row: float = 1.0,
-        **kwargs,
+        **kwargs: Any,
     ):
         """
         Args:
@@ -65,15 +71,17 @@ class ExampleTrainer(Trainer):
         with_bar = self.pop_callback(ProgressCallback) is not None
         self.add_callback((ProgressBar if with_bar else ProgressLine)(examples_per_row))
 
-    def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def row_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every row, float32 [batch]."""
         raise NotImplementedError
 
-    def forward(self, model, inputs: dict[str, torch.Tensor]):
+    def forward(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> "ModelOutput":
         """The model's outputs for a batch; what is not a model input (labels, row numbers) stays outside."""
         return model(**{key: inputs[key] for key in MODEL_INPUTS if key in inputs})
 
-    def get_batch_samples(self, epoch_iterator, num_batches: int, device):
+    def get_batch_samples(
+        self, epoch_iterator: Any, num_batches: int, device: torch.device
+    ) -> tuple[list[dict], torch.Tensor | int]:
         """The micro-batches of one optimizer step and the number of their rows on all processes.
 
         One process knows it without asking its device.
@@ -84,7 +92,9 @@ class ExampleTrainer(Trainer):
             n_rows = self.accelerator.gather(torch.tensor(n_rows, device=device)).sum()
         return batches, n_rows
 
-    def training_step(self, model, inputs, num_items_in_batch=None):
+    def training_step(
+        self, model: torch.nn.Module, inputs: dict, num_items_in_batch: torch.Tensor | int | None = None
+    ) -> torch.Tensor:
         """As in Trainer, in micro-batches of like lengths; processes share their gradients with the last one.
 
         The outer autocast keeps the weights that the first micro-batch has cast for the others.
@@ -96,7 +106,13 @@ class ExampleTrainer(Trainer):
                 losses = [step(model, part, num_items_in_batch) for part in parts]
             return sum(losses, start=step(model, last, num_items_in_batch))
 
-    def compute_loss(self, model, inputs, return_outputs: bool = False, num_items_in_batch=None):
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict,
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
         """Sum of the row losses over the number of rows in the optimizer step (on all processes)."""
         outputs = self.forward(model, inputs)
         losses = self.row_losses(outputs, inputs)
@@ -108,14 +124,14 @@ class ExampleTrainer(Trainer):
             loss = losses.sum() * self.accelerator.num_processes / num_items_in_batch
         return (loss, outputs) if return_outputs else loss
 
-    def _run_epoch(self, **kwargs):
+    def _run_epoch(self, **kwargs: Any) -> None:
         """As in Trainer, but a run that is resumed from its last step does not take one more."""
         if self.control.should_training_stop or self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
             return
         super()._run_epoch(**kwargs)
 
-    def _save_checkpoint(self, model, trial):
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         """As in Trainer, with the recording.
 
         The recording is written before everything else, not in `on_save`, because trainer_state.json marks a checkpoint
@@ -128,7 +144,7 @@ class ExampleTrainer(Trainer):
             self.recorder.save(checkpoint, self.state)
         super()._save_checkpoint(model, trial)
 
-    def _get_train_sampler(self, train_dataset=None):
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """As in Trainer, but the order of group_by_length follows from seed and epoch alone, as resuming needs."""
         if self.args.train_sampling_strategy != "group_by_length":
             return super()._get_train_sampler(train_dataset)
@@ -138,26 +154,32 @@ class ExampleTrainer(Trainer):
         self.add_callback(EpochFollower(sampler))
         return sampler
 
-    def get_eval_dataloader(self, eval_dataset=None):
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> torch.utils.data.DataLoader:
         """As in Trainer, but no row is ever dropped to fill batches; by a budget of tokens where one is set."""
         if self.eval_batch_tokens is not None:
-            return self.eval_loader_by_length()
+            return self.eval_loader_by_length(self.eval_batch_tokens)
         drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
         try:
             return super().get_eval_dataloader(eval_dataset)
         finally:
             self.args.dataloader_drop_last = drop_last
 
-    def eval_loader_by_length(self):
+    def eval_loader_by_length(self, batch_tokens: int) -> torch.utils.data.DataLoader:
         """Batches of like lengths; rows are placed by number, so that their order is free."""
         rows, args = self.eval_dataset, self.args
         share = {"process": args.process_index, "n_processes": args.world_size}
-        batches = LengthBatches(rows.lengths, self.eval_batch_tokens, args.per_device_eval_batch_size, **share)
+        batches = LengthBatches(rows.lengths, batch_tokens, args.per_device_eval_batch_size, **share)
         workers = args.dataloader_num_workers
         loading = {"num_workers": workers, "pin_memory": args.dataloader_pin_memory and args.device.type == "cuda"}
         return torch.utils.data.DataLoader(rows, batch_sampler=batches, collate_fn=self.data_collator, **loading)
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict,
+        prediction_loss_only: bool | None,
+        ignore_keys: list[str] | None = None,
+    ) -> tuple[torch.Tensor, None, None]:
         """Evaluate a batch; only the few numbers that the evaluation keeps leave the device."""
         inputs = send_to_device(inputs, self.args.device, non_blocking=self.args.device.type == "cuda")
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -172,8 +194,13 @@ class ExampleTrainer(Trainer):
         return losses.mean(), None, None
 
     def evaluation_loop(
-        self, dataloader, description, prediction_loss_only=None, ignore_keys=None, metric_key_prefix="eval"
-    ):
+        self,
+        dataloader: Any,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> Any:
         """As in Trainer, with the figures of the evaluation over all rows, each counted once."""
         self.evaluation.start()
         devices = [self.args.device] if self.args.device.type == "cuda" else []
@@ -188,7 +215,7 @@ class ExampleTrainer(Trainer):
 class QaTrainer(ExampleTrainer):
     """Extractive question answering: the mean of start and end cross-entropy over the tokens that are not padding."""
 
-    def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def row_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every window, float32 [batch]."""
         mask = inputs.get("attention_mask")
         loss = torch.nn.functional.cross_entropy
@@ -200,7 +227,7 @@ class QaTrainer(ExampleTrainer):
 class NliTrainer(ExampleTrainer):
     """Natural language inference: cross-entropy of the gold label."""
 
-    def row_losses(self, outputs, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    def row_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every row, float32 [batch]."""
         return torch.nn.functional.cross_entropy(outputs["logits"].float(), inputs["labels"], reduction="none")
 
@@ -212,7 +239,7 @@ class EpochLengthSampler(LengthGroupedSampler):
         super().__init__(batch_size, lengths=lengths)
         self.seed, self.epoch = seed, 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[int]:
         self.generator = torch.Generator().manual_seed(self.seed + self.epoch)
         return super().__iter__()
 
@@ -223,7 +250,9 @@ class EpochFollower(TrainerCallback):
     def __init__(self, sampler: EpochLengthSampler):
         self.sampler = sampler
 
-    def on_epoch_begin(self, args, state, control, **kwargs):
+    def on_epoch_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Called before the epoch's batches are drawn."""
         self.sampler.epoch = int(state.epoch or 0)
 
@@ -231,7 +260,9 @@ class EpochFollower(TrainerCallback):
 class EarlyStopping(EarlyStoppingCallback):
     """Transformers' own; a run that is resumed goes on counting, and stops at once where its checkpoint had to."""
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Take up the count of the checkpoint, if there is one."""
         super().on_train_begin(args, state, control, **kwargs)
         kept = state.stateful_callbacks.setdefault(type(self).__name__, self.state())
@@ -242,7 +273,9 @@ class EarlyStopping(EarlyStoppingCallback):
         """True when enough evaluations in a row were no better than the best one."""
         return self.early_stopping_patience_counter >= self.early_stopping_patience
 
-    def on_train_end(self, args, state, control, **kwargs):
+    def on_train_end(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Say that training has stopped early."""
         if self.is_out_of_patience():
             name, times = args.metric_for_best_model, self.early_stopping_patience_counter
@@ -262,24 +295,35 @@ class ProgressLine(TrainerCallback):
         """Start the clock anew."""
         self.clock, self.steps = time.perf_counter(), step
 
-    def on_train_begin(self, args, state, control, **kwargs):
+    def on_train_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Start the clock."""
         super().on_train_begin(args, state, control, **kwargs)
         self.restart(state.global_step)
 
-    def on_evaluate(self, args, state, control, **kwargs):
+    def on_evaluate(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: Any
+    ) -> None:
         """Evaluation does not count as training time."""
         super().on_evaluate(args, state, control, **kwargs)
         self.restart(state.global_step)
 
-    def on_log(self, args, state, control, logs=None, **kwargs):
+    def on_log(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        logs: dict | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Write one line through tqdm, which keeps a bar below it."""
         if not state.is_world_process_zero:
             return
         with tqdm.external_write_mode():
-            logger.info(self.line(args, state, logs))
+            logger.info(self.line(args, state, logs or {}))
 
-    def line(self, args, state, logs: dict) -> str:
+    def line(self, args: "TrainingArguments", state: "TrainerState", logs: dict) -> str:
         """The line for a step of training, for its end, or for an evaluation."""
         if "train_runtime" in logs:
             seconds, loss = logs["train_runtime"], logs["train_loss"]

@@ -360,3 +360,37 @@ def test_the_report_of_the_chain_on_the_demo(chromium, tiny_model, tmp_path, mon
     for browser in opened(chromium, tmp_path / "cartography_analysis" / "report.html"):
         assert shown_points(browser, "data-map") == unified["region"].notna().sum()
         assert not script(browser, "return Boolean(document.querySelector('#cluster-map canvas'))")
+
+
+def test_the_button_selects_the_most_suspicious_and_lists_them_first(chromium, made, tmp_path):
+    texts, frame, probs, found = made
+    ranks = pd.Series(np.random.default_rng(3).permutation(300) + 1.0).where(frame["region"].notna().to_numpy())
+    suspected = frame.assign(suspicion=1 - ranks / 301, suspicion_rank=ranks.astype("Int64"))
+    suspected["suspicion_kind"] = np.where(ranks.isna(), None, np.where(ranks % 2, "place", "boundary"))
+    suspected["proposal"] = [None if rank % 3 else ("" if rank % 2 else f"words {rank}") for rank in ranks.fillna(1)]
+    first = suspected.sort_values("suspicion_rank")["id"].tolist()[:100]
+    for browser in opened(chromium, save(tmp_path, texts, suspected, probs, found)):
+        click(browser, "#suspicious", "Most suspicious (100)")
+        wait_for(
+            lambda browser=browser: (
+                selected_ids(browser, suspected, "data-map") == sorted(first, key=frame["id"].tolist().index)
+            )
+        )
+        assert table_ids(browser) == first
+        titles = script(
+            browser, "return [...document.querySelectorAll('#head-row th')].map((node) => node.textContent)"
+        )
+        assert {"proposal", "suspicion", "suspicion rank ▲"} <= set(titles)
+        place = titles.index("proposal")
+        shown = script(
+            browser,
+            "return [...document.querySelectorAll('#rows tr')].map((row) => row.children[arguments[0]].textContent)",
+            place,
+        )  # noqa: E501
+        known = suspected.set_index("id")["proposal"].to_dict()
+        assert shown == ["" if pd.isna(known[row]) else known[row] or "(no answer)" for row in first]
+        proposed = next(row for row in first if isinstance(known[row], str) and known[row])
+        click(browser, f"#rows tr[data-row='{frame['id'].tolist().index(proposed)}'] button")
+        wait_for(lambda browser=browser, text=known[proposed]: text in text_of(browser, "detail"))
+    for browser in opened(chromium, save(tmp_path, texts, frame, probs, found)):
+        assert script(browser, "return document.getElementById('suspicious').hidden")

@@ -300,3 +300,40 @@ def test_a_recording_without_probabilities_is_refused(analyze, base, blank_pictu
     assert_refused(analyze(*sides(base)), 1, str(path), "does not exist")
     assert (base / "out" / "unified_analysis.csv").read_bytes() == before  # nothing is touched before all is read
     assert analyze(*sides(base), "--report", "none")[0] == 0
+
+
+def suspects_of(directory, base, **changes):
+    """A finished run of find_label_errors.py about the rows of `base`, the last one without a rank."""
+    rows = [json.loads(line) for line in (base / "data.jsonl").read_text("utf-8").splitlines()]
+    table = pd.DataFrame({"id": [row["id"] for row in rows], "rank": range(1, len(rows) + 1)})
+    table["score"] = 1 - table["rank"] / (len(rows) + 1)
+    table["kind"], table["proposal"] = "place", [f"p\n{row['id']}" for row in rows]
+    table["proposal_prob"] = [0.5 if place % 2 else np.nan for place in range(len(rows))]
+    table["question"] = [row["question"] for row in rows]
+    table.loc[len(rows) - 1, ["rank", "score"]] = np.nan
+    outputs.write_csv(directory / "label_errors.csv", table.assign(**changes))
+    manifests.write_manifest(directory, {"script": "find_label_errors.py"})
+    return table
+
+
+def test_suspects_are_joined_by_id(analyze, base, blank_pictures):
+    table = suspects_of(base / "suspects", base).set_index("id")
+    code, _, err = analyze(*sides(base), "--label_errors_dir", base / "suspects")
+    assert code == 0, err
+    unified = pd.read_parquet(base / "out" / "unified_analysis.parquet")
+    assert f"{len(unified)} of {len(unified)} rows are among the suspects" in err
+    assert unified["suspicion_rank"].dropna().tolist() == table.loc[unified["id"], "rank"].dropna().tolist()
+    expected = [text if prob == prob else None for text, prob in
+                table.loc[unified["id"], ["proposal", "proposal_prob"]].itertuples(index=False)]  # fmt: skip
+    assert [None if pd.isna(text) else text for text in unified["proposal"]] == expected
+    assert "suspicion_kind" in report_data(base / "out" / "report.html")[1]["categories"][-2]["name"]
+
+
+def test_suspects_of_other_data_are_refused(analyze, base):
+    argv = [*sides(base), "--label_errors_dir", base / "suspects"]
+    assert_refused(analyze(*argv), 1, "there is no such directory")
+    (base / "suspects").mkdir()
+    assert_refused(analyze(*argv), 1, "holds no finished run of find_label_errors.py")
+    suspects_of(base / "suspects", base, question="other")
+    assert_refused(analyze(*argv), 1, "--label_errors_dir is of other data", "have another question there")
+    assert not (base / "out").exists()

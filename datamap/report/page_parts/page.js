@@ -1,5 +1,7 @@
 // The page: first screen, controls, and what follows when rows are shown or selected.
 
+const MOST_SUSPICIOUS = 100; // rows that their button selects
+
 function fillScreen(page) {
   const { head } = page;
   document.title = `${head.title}: data map`;
@@ -65,6 +67,15 @@ function select(page, rows, goToMaps) {
   if (page.source) page.source.selected.indices = rows;
   else selected(page, rows);
   if (goToMaps) byId("maps").scrollIntoView();
+}
+
+// Select the most suspicious of the rows that are shown, and list the first of them first.
+function selectSuspicious(page) {
+  select(page, mostSuspicious(page, page.left, MOST_SUSPICIOUS), false);
+  page.sort = { key: "suspicion_rank", down: false };
+  fillHead(page, (next) => sortBy(page, next));
+  fillTable(page, page.listed);
+  byId("examples").scrollIntoView();
 }
 
 // A button that selects rows; without any on this page it cannot be pressed.
@@ -137,6 +148,8 @@ function fillControls(page) {
   byId("colour").replaceChildren(...options);
   page.colourBy = options.length ? options[0].value : null;
   byId("colour").closest("label").hidden = !options.length;
+  byId("suspicious").hidden = !columnOf(page.rows, "suspicion_rank");
+  byId("suspicious").textContent = `Most suspicious (${MOST_SUSPICIOUS})`;
   const regions = columnOf(page.rows, "region");
   byId("toggles").hidden = !regions;
   byId("correctness").hidden = !columnOf(page.rows, "correctness");
@@ -207,6 +220,7 @@ function listen(page) {
     fillLegend(page);
   });
   on("select-shown", "click", () => select(page, page.left, false));
+  on("suspicious", "click", () => selectSuspicious(page));
   on("clear", "click", () => select(page, [], false));
   on("reset", "click", () => showEverything(page));
   on("more", "click", () => {

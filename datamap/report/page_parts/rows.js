@@ -45,6 +45,17 @@ function predictedText(rows, row) {
   return rows.predicted[row] === "" ? "(no answer)" : rows.predicted[row];
 }
 
+// What the model would rather have as the label; "" where it would have nothing else.
+function proposedText(rows, row) {
+  return rows.proposal[row] === "" ? "(no answer)" : rows.proposal[row] ?? "";
+}
+
+// The most suspicious of some rows, the first of all first.
+function mostSuspicious(page, rows, count) {
+  const { values } = columnOf(page.rows, "suspicion_rank");
+  return rows.filter((row) => values[row] !== null).sort((one, other) => values[one] - values[other]).slice(0, count);
+}
+
 // The rows in which a text stands, as 0 or 1 by row: in question, context, answer or id, whatever the case.
 async function rowsWith(page, text) {
   const wanted = text.toLowerCase();

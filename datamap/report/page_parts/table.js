@@ -2,9 +2,9 @@
 
 const FIRST_ROWS = 50;
 const MORE_ROWS = 200;
-const TABLE_NUMBERS = ["confidence", "variability", "correctness", "f1", "predicted_correct", "forgetting_events", "aum", "loss"];
-const CSV_NUMBERS = ["confidence", "variability", "correctness"];
-const CSV_CATEGORIES = ["question_type", "region", "cluster"];
+const TABLE_NUMBERS = ["confidence", "variability", "correctness", "suspicion_rank", "suspicion", "f1", "predicted_correct", "forgetting_events", "aum", "loss"];
+const CSV_NUMBERS = ["confidence", "variability", "correctness", "suspicion_rank"];
+const CSV_CATEGORIES = ["question_type", "region", "suspicion_kind", "cluster"];
 const collator = new Intl.Collator("en", { numeric: true });
 
 // The table's columns: key, heading, and the value of a row.
@@ -15,6 +15,7 @@ function tableColumns(page) {
   if (head.kind === "qa") columns.push({ key: "answer", title: "answer", value: (row) => firstAnswer(rows, row) });
   if (head.kind === "nli") columns.push({ key: "gold", title: "label", value: (row) => categoryOf(rows, "gold_label", row) });
   if (rows.predicted) columns.push({ key: "predicted", title: "prediction", value: (row) => predictedText(rows, row) });
+  if (rows.proposal) columns.push({ key: "proposal", title: "proposal", value: (row) => proposedText(rows, row) });
   const category = (key) => ({ key, title: key, value: (row) => categoryOf(rows, key, row) });
   const numbers = ({ name, values }) => ({ key: name, title: name.replaceAll("_", " "), isNumber: true, value: (row) => values[row] });
   if (columnOf(rows, "region")) columns.push(category("region"));
@@ -85,6 +86,7 @@ async function openDetail(page, row, takeFocus) {
   if (head.kind) facts.push([head.kind === "nli" ? "Hypothesis" : "Question", rows.text[row]]);
   if (head.kind === "qa") facts.push(["Gold answer", rows.answers[row].map(([, text]) => text).join(" | ") || "(no answer)"]);
   if (rows.predicted) facts.push(["Prediction", predictedText(rows, row) ?? "(none)"]);
+  if (rows.proposal && rows.proposal[row] !== null) facts.push(["Proposal", proposedText(rows, row)]);
   for (const column of rows.categories) facts.push([column.name.replaceAll("_", " "), column.names[column.codes[row]]]);
   const parts = [make("h3", {}, rows.id[row])];
   parts.push(make("div", { class: "facts" }, ...facts.map(([name, text]) => make("div", {}, make("b", {}, `${name}: `), text))));

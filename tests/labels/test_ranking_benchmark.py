@@ -1,0 +1,60 @@
+"""The mathematics of the label-error benchmark: average precision against scikit-learn, draws of whole groups."""
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from benchmarks import ranking_scores
+
+
+def data(seed, n=300):
+    generator = np.random.default_rng(seed)
+    wrong = generator.random(n) < 0.15
+    return wrong, generator.normal(size=n) + wrong, generator.integers(0, 60, n)
+
+
+def test_average_precision_is_scikit_learn_s_also_for_rows_drawn_several_times():
+    wrong, scores, groups = data(1)
+    counts = ranking_scores.draws(groups, n_draws=20, seed=3)
+    order = ranking_scores.order_of(scores)
+    found = ranking_scores.figures(wrong[order], counts[:, order])
+    for drawn, values in zip(counts, found, strict=True):
+        assert values[0] == pytest.approx(average_precision_score(wrong, scores, sample_weight=drawn), abs=1e-12)
+
+
+def test_precision_and_recall_by_counting():
+    wrong, scores, groups = data(2)
+    order = ranking_scores.order_of(scores)
+    ranked = wrong[order]
+    found = ranking_scores.figures(ranked, ranking_scores.draws(groups, n_draws=1)[:, order])[0]
+    assert found[1] == pytest.approx(ranked[:100].mean())
+    assert found[2] == pytest.approx(ranked[:30].sum() / wrong.sum())
+
+
+def test_the_first_draw_is_the_data_and_groups_are_drawn_whole():
+    _, _, groups = data(3)
+    counts = ranking_scores.draws(groups, n_draws=5)
+    assert (counts[0] == 1).all()
+    for drawn in counts[1:]:
+        assert all(len(set(drawn[groups == group])) == 1 for group in set(groups))
+        assert drawn[np.unique(groups, return_index=True)[1]].sum() == len(set(groups))
+
+
+def test_halves_hold_whole_groups_and_missing_scores_come_last():
+    groups = [f"context {number % 40}" for number in range(200)]
+    half = ranking_scores.choosing_half(groups)
+    assert 60 < half.sum() < 140
+    assert len({(group, bool(chosen)) for group, chosen in zip(groups, half, strict=True)}) == 40
+    assert ranking_scores.choosing_half(groups[::-1]).tolist() == half[::-1].tolist()
+    assert ranking_scores.order_of(np.array([0.1, np.nan, 0.9])).tolist() == [2, 0, 1]
+
+
+def test_over_seeds_is_the_mean_and_intervals_are_percentiles():
+    wrong, scores, groups = data(4)
+    counts = ranking_scores.draws(groups, n_draws=50)
+    one, other = (ranking_scores.over_seeds(wrong, [values], counts) for values in (scores, -scores))
+    both = ranking_scores.over_seeds(wrong, [scores, -scores], counts)
+    np.testing.assert_allclose(both, (one + other) / 2, rtol=0, atol=1e-12)
+    value, low, high = ranking_scores.interval(one[:, 0])
+    assert value == pytest.approx(average_precision_score(wrong, scores))
+    assert (low, high) == tuple(np.percentile(one[1:, 0], [2.5, 97.5]))

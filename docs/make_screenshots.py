@@ -1,23 +1,21 @@
 """Take the pictures of report.html that the README shows: first screen, a selection in the dark, a phone.
 
-    python docs/make_screenshots.py
     python docs/make_screenshots.py --report ./integrated_analysis/report.html
 
-Reads: a report, by default one of the demo's questions with made-up metrics. Writes report_first_screen.png,
+Reads: the report of a chain, such as the one in CONTRIBUTING.md. Writes report_first_screen.png,
 report_selection.png and report_phone.png beside this file. Needs Debian's packages chromium and chromium-driver.
 """
 
 import argparse
 import io
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS.parent / "benchmarks")]
 
-N_ROWS, N_COLOURS = 720, 256
+REPORT, N_COLOURS = Path("integrated_analysis", "report.html"), 256
 DARK_SELECTION = """
 document.getElementById("theme").click();
 const colour = document.getElementById("colour");
@@ -34,20 +32,6 @@ PICTURES = {
     "report_selection.png": (1280, 1120, False, DARK_SELECTION),
     "report_phone.png": (390, 844, True, MAPS),
 }
-
-
-def made_up_report(folder: Path) -> Path:
-    """A report of the demo's questions in a folder."""
-    from datamap.report import page
-    from report_inputs import SEED, analysed, questions
-
-    texts = questions(N_ROWS)
-    frame, probs, found = analysed(texts)
-    settings = {"gold_probs": probs, "patterns": found, "max_points": N_ROWS, "seed": SEED}
-    html = page.build_report(frame, texts, title="demo:noisy, train (made-up metrics)", **settings)
-    path = folder / "report.html"
-    path.write_text(html, encoding="utf-8", newline="")
-    return path
 
 
 def take_picture(report: Path, name: str, width: int, height: int, is_phone: bool, script: str) -> None:
@@ -71,13 +55,11 @@ def take_picture(report: Path, name: str, width: int, height: int, is_phone: boo
 def main() -> None:
     """Take every picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--report", type=Path, help="a report.html (default: one of the demo with made-up metrics)")
+    parser.add_argument("--report", type=Path, default=REPORT, help=f"a report.html (default: {REPORT})")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        report = options.report or made_up_report(Path(folder))
-        for name, settings in PICTURES.items():
-            take_picture(report, name, *settings)
-            print(f"{name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
+    for name, settings in PICTURES.items():
+        take_picture(options.report, name, *settings)
+        print(f"{name}: {(DOCS / name).stat().st_size / 1000:.0f} kB")
 
 
 if __name__ == "__main__":

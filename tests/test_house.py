@@ -208,6 +208,21 @@ def commands_of(text: str) -> list[tuple[str, list[str]]]:
     return [(line[place].removesuffix(".py"), line[place + 1 :]) for line, place in zip(words, places, strict=True)]
 
 
+def test_links_between_pages_lead_somewhere():
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))]
+    local = [(page.name, link) for page, link in links if not re.match(r"https?:", link)]
+    assert len(local) > 10
+    assert [
+        (name, link)
+        for name, link in local
+        if not any(
+            (folder / link).exists()
+            for folder in ((ROOT,) if name in ("README.md", "CONTRIBUTING.md") else (ROOT / "docs",))
+        )
+    ] == []
+
+
 def test_the_readme_shows_every_script():
     assert {script for script, _ in commands_of(README)} == SCRIPTS & MODULES.keys()
 

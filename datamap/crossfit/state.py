@@ -57,10 +57,11 @@ def refuse_earlier_run(directory: Path, model: str, overwrite: bool, resuming: b
         raise UsageError(f"--model {model} lies in {flag}, which this run writes: choose another one.")
     manifest = manifests.read_manifest(directory)
     unfinished = (directory / recordings.IN_PROGRESS).is_file()
-    if (manifest and "out_of_fold" not in manifest) or (
-        recordings.epoch_paths(directory) and not manifest and not unfinished
-    ):
-        raise UsageError(f"{flag} holds another recording or another script's run: choose another directory.")
+    is_ours = unfinished or "out_of_fold" in manifest
+    if not is_ours and (manifest or recordings.epoch_paths(directory) or fold_directories(directory)):
+        raise UsageError(
+            f"{flag} holds another recording, another script's run or folders of folds: choose another one."
+        )
     if overwrite:
         return
     if manifest:

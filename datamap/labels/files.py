@@ -1,5 +1,6 @@
 """The table of suspects as a file: its writer and its reader."""
 
+import csv
 from pathlib import Path
 
 import pandas as pd
@@ -31,7 +32,8 @@ def read_table(directory: Path) -> pd.DataFrame:
         raise DataError(f"--label_errors_dir {directory} holds no finished run of {SCRIPT}: give its --output_dir.")
     path = directory / TABLE
     try:
-        columns = pd.read_csv(path, nrows=0).columns
+        with path.open(encoding="utf-8", newline="") as file:
+            columns = next(csv.reader(file), [])
         table = outputs.read_csv(path, [name for name in TEXT if name in columns])
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error}): run {SCRIPT} again.") from error

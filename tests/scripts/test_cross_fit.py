@@ -242,6 +242,20 @@ def test_what_cannot_act_is_refused(name, command, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_another_run_and_folders_of_others_are_left_alone(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    argv = ["--do_train", "--cross_fit", 3, "--dataset", "demo", "--model", "demo", "--no_cuda"]
+    (tmp_path / "mine" / "fold_1").mkdir(parents=True)
+    (tmp_path / "mine" / "fold_1" / "notes.txt").write_text("keep")
+    (tmp_path / "other").mkdir()
+    manifests.write_manifest(tmp_path / "other", {"script": "analyze_dataset.py"})
+    for name in ("mine", "other"):
+        code, _, stderr = command(*argv, "--crossfit_output_dir", name, "--overwrite_output_dir")
+        assert (code, f"--crossfit_output_dir {name} holds another recording" in stderr) == (2, True)
+    assert (tmp_path / "mine" / "fold_1" / "notes.txt").read_text() == "keep"
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["manifest.json"]
+
+
 def write_rows(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 

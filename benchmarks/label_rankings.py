@@ -102,15 +102,19 @@ def cleanlab_scores(numbers: pd.DataFrame, frame: pd.DataFrame) -> dict[str, np.
 
 
 def bag_of_words(numbers: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
-    """1 - probability of the label by a logistic regression on words of both sentences, out of the same folds."""
+    """1 - probability of the label by a logistic regression, out of the same folds.
+
+    Its features are the words of either sentence, those of both and those of one alone.
+    """
     from scipy.sparse import hstack
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.linear_model import LogisticRegression
 
-    sides = [CountVectorizer(binary=True, ngram_range=(1, 2)).fit_transform(frame[name])
-             for name in ("premise", "hypothesis")]  # fmt: skip
-    words, labels, folds = hstack(sides).tocsr(), frame["label"].to_numpy(), numbers["fold"].to_numpy()
+    known = CountVectorizer(binary=True).fit([*frame["premise"], *frame["hypothesis"]])
+    sides = [known.transform(frame[name]).astype(float) for name in ("premise", "hypothesis")]
+    words = hstack([*sides, sides[0].multiply(sides[1]), abs(sides[0] - sides[1])]).tocsr()
+    labels, folds = frame["label"].to_numpy(), numbers["fold"].to_numpy()
     found = np.full(len(frame), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

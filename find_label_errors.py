@@ -60,7 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     parsing.add_columns_option(add)
     text = "split that was recorded (default: the recording's own)"
     add("--split", metavar="SPLIT", type=parsing.named, help=text)
-    text = "what ranks (default: qa expected_f1, nli self_confidence; without --crossfit_dir confidence)"
+    text = "what ranks (default: qa expected_f1, nli el2n; without --crossfit_dir confidence)"
     add("--score", choices=SCORES, help=text)
     return parser
 

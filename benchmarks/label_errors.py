@@ -1,6 +1,6 @@
 """How well wrong labels are found, on errors that people made and on planted ones: every ranking side by side.
 
-    python benchmarks/label_errors.py --sets sick demo:noisy --runs_dir label_error_runs --record
+    uv run --group benchmarks benchmarks/label_errors.py --sets sick demo:noisy --runs_dir label_error_runs --record
 
 Reads: ../shared/data, or another folder with the same files; the recordings in --runs_dir, which --record makes where
 they are missing (a killed measurement goes on where it was). Formulas are chosen by their figures on one half of the

@@ -72,13 +72,12 @@ def by_rank(values: np.ndarray) -> np.ndarray:
 def combined(found: dict[str, list[np.ndarray]], own: str) -> dict[str, list[np.ndarray]]:
     """Rankings made of several: seeds averaged, and both sorts of recording together."""
     made = {}
-    for name in ("confidence, in-sample", own, "confidence, out of fold"):
+    for name in ("confidence, in-sample", own):
         mean = np.mean([by_rank(values) for values in found[name]], axis=0)
         made[f"{name}, seeds averaged"] = [mean] * len(found[name])
-    pairs = zip(found["confidence, in-sample"], found[own], strict=True)
-    made[f"{own} and confidence, in-sample"] = [by_rank(one) + by_rank(other) for one, other in pairs]
-    pairs = zip(found["confidence, out of fold"], found[own], strict=True)
-    made[f"{own} and confidence, out of fold"] = [by_rank(one) + by_rank(other) for one, other in pairs]
+    for other in ("confidence, in-sample", "el2n, in-sample", "confidence, out of fold"):
+        pairs = zip(found[other], found[own], strict=True)
+        made[f"{own} and {other}"] = [by_rank(one) + by_rank(two) for one, two in pairs]
     return made
 
 
@@ -148,5 +147,5 @@ def all_rankings(frame: pd.DataFrame, runs: dict[int, dict[str, Path]]) -> dict[
             keep({"class-adjusted margin, out of fold": class_adjusted(numbers, frame)})
             keep(cleanlab_scores(numbers, frame))
             keep({"bag of words, out of fold": bag_of_words(numbers, frame)})
-    own = "self_confidence, out of fold" if "label_name" in frame else "expected_f1, out of fold"
-    return found | combined(found, own)
+    own = scores.DEFAULTS["nli" if "label_name" in frame else "qa"]
+    return found | combined(found, f"{own}, out of fold")

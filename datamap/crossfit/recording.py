@@ -38,12 +38,12 @@ def write_recording(run: Run, identity: dict) -> pd.DataFrame:
         epoch_files[number] = manifests.file_hash(path)
     metrics = closing.write_tables(directory, ids, epochs, counts, features.without_gold_window())
     predict = qa_predictions if run.options.task == "qa" else nli_predictions
-    outputs.write_jsonl(directory / state.PREDICTIONS, predict(run, answers))
+    outputs.write_jsonl(directory / recordings.CROSSFIT_PREDICTIONS, predict(run, answers))
     recorded = closing.Recorded(directory, uuid.uuid4().hex, identity, epoch_files, metrics)
     folds = run.folds
     out_of_fold = {"n_folds": folds.n_folds, "fold_sizes": folds.sizes, "n_groups": folds.n_groups}
     out_of_fold |= {"groups_cut_by_premise": folds.split_groups}
-    out_of_fold["predictions_sha256"] = manifests.file_hash(directory / state.PREDICTIONS)
+    out_of_fold["predictions_sha256"] = manifests.file_hash(directory / recordings.CROSSFIT_PREDICTIONS)
     settings = run.settings | state.finished_fold(state.fold_directory(directory, 0))["computing"]
     closing.close_recording(run.options, run.training_args, recorded, run.examples, settings, out_of_fold=out_of_fold)
     state.remove_folds(directory, keep_models=run.options.keep_fold_models)

@@ -16,10 +16,10 @@ from datamap.files import checkpoints, directories, manifests, outputs
 if TYPE_CHECKING:
     from datamap.crossfit.passes import NliPass, QaPass
 
-PREDICTIONS = "crossfit_predictions.jsonl"
+
 FINISHED = "fold_finished.json"
 FILES = (
-    recordings.METRICS_JSON, recordings.METRICS_CSV, recordings.MAP, recordings.UNTRACKED, PREDICTIONS,
+    recordings.METRICS_JSON, recordings.METRICS_CSV, recordings.MAP, recordings.UNTRACKED, recordings.CROSSFIT_PREDICTIONS,
     outputs.DATA_PROBLEMS,
 )  # fmt: skip
 

@@ -19,6 +19,7 @@ METRICS_JSON = "cartography_metrics.json"
 METRICS_CSV = "cartography_metrics.csv"
 MAP = "cartography_map.png"
 UNTRACKED = "untracked_examples.csv"
+CROSSFIT_PREDICTIONS = "crossfit_predictions.jsonl"
 STATE = "cartography_state.npz"
 IN_PROGRESS = "recording_in_progress.json"
 COUNTS = ("n_windows", "n_gold_windows")

@@ -15,7 +15,7 @@ from datamap.files import manifests, outputs
 if TYPE_CHECKING:
     from datamap.data.examples import Examples
 
-PREDICTIONS = "crossfit_predictions.jsonl"
+
 QA_FIELDS = (
     "predicted_answer", "predicted_start", "predicted_prob", "label_prob", "boundary_prob", "place_prob", "null_prob",
     "expected_f1", "other_answer", "other_start", "other_prob",
@@ -64,7 +64,7 @@ def read_predictions(directory: Path, manifest: dict) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, or not the one that the manifest names.
     """
-    path = Path(directory) / PREDICTIONS
+    path = Path(directory) / recordings.CROSSFIT_PREDICTIONS
     if not path.is_file() or manifests.file_hash(path) != manifest["out_of_fold"]["predictions_sha256"]:
         raise DataError(
             f"{path} is not the file that {Path(directory) / manifests.MANIFEST} names: run run.py --cross_fit again."

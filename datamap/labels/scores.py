@@ -23,8 +23,8 @@ DEFINITIONS = {
     "loss": ("last_loss", "1 - exp(-loss), last epoch"),
     "el2n": ("el2n", "mean EL2N over epochs, divided by its largest value, the square root of 2"),
 }
-# What ranks unless told otherwise: out of fold by task, and in the training itself. docs/label_errors.md says why.
-DEFAULTS = {"qa": "expected_f1", "nli": "self_confidence"}
+# What ranks unless told otherwise: out of fold by task, and in the training itself; docs/label_errors.md says why.
+DEFAULTS = {"qa": "expected_f1", "nli": "el2n"}
 IN_SAMPLE_DEFAULT = "confidence"
 
 FORMULAS: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {

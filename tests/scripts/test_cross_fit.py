@@ -68,7 +68,7 @@ def test_nothing_but_the_recording_and_the_models_is_written(fitted):
 
 
 def test_no_model_saw_a_context_that_it_judges(fitted):
-    predictions = read_lines(fitted / "crossfit_output" / state.PREDICTIONS)
+    predictions = read_lines(fitted / "crossfit_output" / recordings.CROSSFIT_PREDICTIONS)
     rows = demo_rows("demo:v2")
     fold = pd.Series({row["id"]: row["fold"] for row in predictions})
     assert fold.value_counts().sum() == 45
@@ -134,7 +134,7 @@ def test_every_number_equals_a_loop_over_examples_with_the_fold_s_model(fitted, 
     directory, rows = fitted / "crossfit_output", demo_rows("demo:v2")
     longest = manifests.read_manifest(directory)["settings"]["max_answer_length"]
     last = recordings.read_epoch(recordings.epoch_path(directory, 2)).set_index("id")
-    predictions = read_lines(directory / state.PREDICTIONS)
+    predictions = read_lines(directory / recordings.CROSSFIT_PREDICTIONS)
     unanswerable = [row for row in predictions if not rows.loc[row["id"], "answers"]["text"]]
     chosen = [*unanswerable[:3], *[row for row in predictions if row not in unanswerable][:9]]
     assert {row["fold"] for row in chosen} == {1, 2, 3}
@@ -187,7 +187,7 @@ def test_nli_probabilities_are_those_of_the_fold_s_model(command, tmp_path, monk
     directory, rows = tmp_path / "crossfit_output", demo_rows("demo:nli")
     last = recordings.read_epoch(recordings.epoch_path(directory, 1)).set_index("id")
     assert list(last.columns) == ["epoch", "gold_prob", "correct", "margin", "loss", "el2n", *recordings.COUNTS]
-    for predicted in read_lines(directory / state.PREDICTIONS)[:10]:
+    for predicted in read_lines(directory / recordings.CROSSFIT_PREDICTIONS)[:10]:
         row = rows.loc[predicted["id"]]
         model = AutoModelForSequenceClassification.from_pretrained(directory / f"fold_{predicted['fold']}").eval()
         with torch.no_grad():

@@ -166,7 +166,8 @@ def test_scores_can_be_chosen(recorded, find, tmp_path, score):
 
 
 def test_nli_is_ranked_by_its_labels_probability(recorded, find, tmp_path):
-    code, stdout, stderr = find(recorded, "--crossfit_dir", "nli_output", "--output_dir", tmp_path)
+    by_label = ["--crossfit_dir", "nli_output", "--output_dir", tmp_path, "--score", "self_confidence"]
+    code, stdout, stderr = find(recorded, *by_label)
     assert code == 0, stderr
     lines = (recorded / "nli_output" / "crossfit_predictions.jsonl").read_text(encoding="utf-8").splitlines()
     scores = {row["id"]: row["predicted_scores"] for row in map(json.loads, lines)}
@@ -180,6 +181,11 @@ def test_nli_is_ranked_by_its_labels_probability(recorded, find, tmp_path):
         assert row["proposal"] == (best if probs[best] > probs[row["label"]] else "")
         assert row["kind"] in ("label", "contradiction")
     assert "     P: " in stdout
+    assert find(recorded, *by_label[:4])[0] == 0
+    table = outputs.read_csv(tmp_path / "label_errors.csv", NLI_TEXT)
+    metrics = outputs.read_csv(recorded / "nli_output" / "cartography_metrics.csv", ("id",)).set_index("id")
+    ranked = table[table["rank"].notna()]
+    np.testing.assert_allclose(ranked["score"], metrics.loc[ranked["id"], "el2n"] / np.sqrt(2), rtol=0, atol=1e-6)
     code, _, stderr = find(recorded, "--crossfit_dir", "nli_output", "--output_dir", tmp_path, "--score", "expected_f1")
     assert (code, "--score expected_f1 needs expected_f1, which an out-of-fold recording of nli" in stderr) == (2, True)
 

@@ -85,16 +85,21 @@ class Run:
 class PassWriter(TrainerCallback):
     """Looks at the held-out rows at the end of every epoch and keeps the pass, before a checkpoint is saved."""
 
-    def __init__(self, fold_dir: Path, looked: QaPass | NliPass):
-        self.fold_dir, self.looked, self.n_epochs = fold_dir, looked, 0
+    def __init__(self, name: str, fold_dir: Path, looked: QaPass | NliPass):
+        """`name` is the fold's in the log."""
+        self.name, self.fold_dir, self.looked, self.n_epochs = name, fold_dir, looked, 0
 
     def on_evaluate(
         self, args: "TrainingArguments", state_of_trainer: "TrainerState", control: "TrainerControl", **kwargs: Any
     ) -> None:
-        """Write the pass of the epoch that has ended."""
+        """Write the pass of the epoch that has ended, and a line about it."""
         self.n_epochs = max(1, math.ceil(round(state_of_trainer.epoch, 6)))
-        if state_of_trainer.is_world_process_zero:
-            state.write_pass(state.pass_path(self.fold_dir, self.n_epochs), self.looked)
+        if not state_of_trainer.is_world_process_zero:
+            return
+        state.write_pass(state.pass_path(self.fold_dir, self.n_epochs), self.looked)
+        means = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.looked.means.items())
+        with tqdm.external_write_mode():
+            logger.info("%s, epoch %d, rows held out: %s", self.name, self.n_epochs, means)
 
 
 def cross_fit(run: Run) -> None:
@@ -151,8 +156,9 @@ def fit_fold(run: Run, fold: int) -> None:
         "eval": run.features(held_out, to_train_on=False),
     }
     looked = run.held_out_pass(held_out, features["eval"])
-    writer, config = PassWriter(fold_dir, looked), copy.deepcopy(run.config)
-    logger.info("Fold %d of %d: %d rows to train on.", fold + 1, run.folds.n_folds, len(trained_on.frame))
+    name = f"Fold {fold + 1} of {run.folds.n_folds}"
+    writer, config = PassWriter(name, fold_dir, looked), copy.deepcopy(run.config)
+    logger.info("%s: %d rows to train on.", name, len(trained_on.frame))
     trainer, computing = build_trainer(
         run.options,
         fold_arguments(run, fold_dir),

@@ -26,10 +26,12 @@ class HeldOutPass:
 
     Attributes, after `finish`:
         epoch: float32 arrays [n_examples] by measure, as a recording has them.
+        means: figures of the pass by name.
         answers: arrays with an entry per example, what the model would answer.
     """
 
     labelled = True
+    is_silent = True  # the line of an epoch says which fold it is of
 
     def __init__(self, features: Any, window_measures: tuple[str, ...]):
         """`features`: QaWindows or NliPairs of the rows that are held out."""
@@ -44,8 +46,8 @@ class HeldOutPass:
         """Keep the measures [b, n_measures] of the windows `rows` [b]."""
         self.values[:, rows], self.seen[rows] = values.T, True
 
-    def settle(self) -> dict[str, float]:
-        """Fold windows into examples; the mean figures of the pass.
+    def settle(self) -> None:
+        """Fold windows into examples.
 
         Raises:
             DataError: the model's outputs are not numbers.
@@ -57,12 +59,13 @@ class HeldOutPass:
         windows = dict(zip(self.window_measures, self.values, strict=True))
         shape = self.features.example, self.features.has_gold, self.features.n_examples
         self.epoch = fold_windows(windows, self.seen, *shape)
-        return self.figures()
 
-    def figures(self) -> dict[str, float]:
-        """Means over the examples that have them; none where no example has."""
+    def finish(self) -> dict[str, float]:
+        """Settle the pass and take the means over the examples; the trainer gets none to tell."""
+        self.settle()
         known = {name: self.epoch[column] for name, column in FIGURES.items() if column in self.epoch}
-        return {name: float(np.nanmean(values)) for name, values in known.items() if not np.isnan(values).all()}
+        self.means = {name: float(np.nanmean(values)) for name, values in known.items() if not np.isnan(values).all()}
+        return {}
 
 
 class QaPass(HeldOutPass):
@@ -98,14 +101,13 @@ class QaPass(HeldOutPass):
         self.take(rows, values)
         self.masses.add(rows, starts, ends, null_scores)
 
-    def finish(self) -> dict[str, float]:
-        """Settle the pass; its mean figures."""
+    def settle(self) -> None:
+        """Fold windows into examples; the answers and the measures that come of all spans."""
         self.answers = self.masses.table()
-        figures = self.settle()
+        super().settle()
         has_measures = ~np.isnan(self.epoch["gold_prob"])
         for name in OUT_OF_FOLD_MEASURES:
             self.epoch[name] = np.where(has_measures, self.answers[name], np.nan).astype(np.float32)
-        return figures | self.figures()
 
 
 class NliPass(HeldOutPass):
@@ -131,7 +133,3 @@ class NliPass(HeldOutPass):
         """Take what `reduce` gave, gathered from all processes, as arrays."""
         self.take(rows, values)
         self.answers["probs"][rows] = probs
-
-    def finish(self) -> dict[str, float]:
-        """Settle the pass; its mean figures."""
-        return self.settle()

@@ -1,5 +1,6 @@
 """The recording that all folds make together, and what their models would answer."""
 
+import logging
 import math
 import uuid
 from collections.abc import Iterator
@@ -13,6 +14,9 @@ from datamap.dynamics import closing, recordings
 from datamap.evaluation.label_masses import PROBABILITIES
 from datamap.evaluation.spans import NO_SPAN
 from datamap.files import manifests, outputs
+from datamap.training.memory import peak_memory
+
+logger = logging.getLogger(__name__)
 
 
 def write_recording(run: Run, identity: dict) -> pd.DataFrame:
@@ -44,7 +48,10 @@ def write_recording(run: Run, identity: dict) -> pd.DataFrame:
     out_of_fold = {"n_folds": folds.n_folds, "fold_sizes": folds.sizes, "n_groups": folds.n_groups}
     out_of_fold |= {"groups_cut_by_premise": folds.split_groups}
     out_of_fold["predictions_sha256"] = manifests.file_hash(directory / recordings.CROSSFIT_PREDICTIONS)
+    memory = peak_memory(run.training_args.device)
     settings = run.settings | state.finished_fold(state.fold_directory(directory, 0))["computing"]
+    settings |= {"peak_memory_gb": memory}
+    logger.info("Memory at most: %s.", ", ".join(f"{size:.2f} GB ({name})" for name, size in memory.items()))
     closing.close_recording(run.options, run.training_args, recorded, run.examples, settings, out_of_fold=out_of_fold)
     state.remove_folds(directory, keep_models=run.options.keep_fold_models)
     return metrics

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 FINISHED = "fold_finished.json"
 FILES = (
-    recordings.METRICS_JSON, recordings.METRICS_CSV, recordings.MAP, recordings.UNTRACKED, recordings.CROSSFIT_PREDICTIONS,
-    outputs.DATA_PROBLEMS,
+    recordings.METRICS_JSON, recordings.METRICS_CSV, recordings.MAP, recordings.UNTRACKED,
+    recordings.CROSSFIT_PREDICTIONS, outputs.DATA_PROBLEMS,
 )  # fmt: skip
 
 

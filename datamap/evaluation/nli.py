@@ -24,6 +24,7 @@ class NliEvaluation:
     """
 
     labelled = True
+    is_silent = False
 
     def __init__(
         self, frame: "pd.DataFrame", label_names: tuple[str, ...], *, seed: int, merged: MergedLabels | None = None
@@ -107,6 +108,7 @@ class NliPrediction:
     """The most probable label of every pair, and the probabilities of all."""
 
     labelled = False
+    is_silent = False
 
     def __init__(self, frame: "pd.DataFrame", label_names: Sequence[str]):
         """`frame` is the canonical NLI frame; `label_names` in the order of the model's logits."""

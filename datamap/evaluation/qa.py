@@ -22,6 +22,7 @@ class QaEvaluation(SpanAnswers):
     """Extractive QA: the answer to every question, exact match and F1 against all gold answers."""
 
     labelled = True
+    is_silent = False
 
     def __init__(self, frame: "pd.DataFrame", windows: "QaWindows", *, seed: int, **search: Any):
         """`seed` draws the intervals; the rest is SpanAnswers'."""
@@ -128,6 +129,7 @@ class QaPrediction(SpanAnswers):
     """The answer to every question with its probability among all spans of all its windows."""
 
     labelled = False
+    is_silent = False
 
     def start(self) -> None:
         """Forget the last pass."""

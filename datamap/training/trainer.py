@@ -209,6 +209,8 @@ class ExampleTrainer(Trainer):
             output = super().evaluation_loop(dataloader, description, True, ignore_keys, metric_key_prefix)
         figures = {f"{metric_key_prefix}_{name}": value for name, value in self.evaluation.finish().items()}
         output.metrics.update(figures)
+        if self.evaluation.is_silent:
+            del output.metrics[f"{metric_key_prefix}_loss"]
         return output
 
 
@@ -320,8 +322,10 @@ class ProgressLine(TrainerCallback):
         """Write one line through tqdm, which keeps a bar below it."""
         if not state.is_world_process_zero:
             return
+        said = self.line(args, state, logs or {})
         with tqdm.external_write_mode():
-            logger.info(self.line(args, state, logs or {}))
+            if said:
+                logger.info(said)
 
     def line(self, args: "TrainingArguments", state: "TrainerState", logs: dict) -> str:
         """The line for a step of training, for its end, or for an evaluation."""

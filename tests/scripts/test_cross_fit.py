@@ -184,6 +184,8 @@ def test_nli_probabilities_are_those_of_the_fold_s_model(command, tmp_path, monk
     code, stdout, stderr = command(*argv, "--learning_rate", "3e-3")
     assert code == 0, stderr
     assert "out of fold, 60 examples, 3 models" in stdout
+    assert [stderr.count(f"Fold {fold} of 3, epoch 1, rows held out: loss ") for fold in (1, 2, 3)] == [1, 1, 1]
+    assert "eval_loss" not in stderr
     directory, rows = tmp_path / "crossfit_output", demo_rows("demo:nli")
     last = recordings.read_epoch(recordings.epoch_path(directory, 1)).set_index("id")
     assert list(last.columns) == ["epoch", "gold_prob", "correct", "margin", "loss", "el2n", *recordings.COUNTS]

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from benchmarks import ranking_scores
+from benchmarks import label_sets, ranking_scores
+from datamap.evaluation.metrics import token_f1
+from tests.paths import REAL_DATA
 
 
 def data(seed, n=300):
@@ -58,3 +60,23 @@ def test_over_seeds_is_the_mean_and_intervals_are_percentiles():
     value, low, high = ranking_scores.interval(one[:, 0])
     assert value == pytest.approx(average_precision_score(wrong, scores))
     assert (low, high) == tuple(np.percentile(one[1:, 0], [2.5, 97.5]))
+
+
+def test_the_demo_s_mistakes_are_known_with_their_right_answers():
+    frame = label_sets.load("demo:noisy", REAL_DATA)
+    counts = frame["truth"].value_counts().to_dict()
+    assert counts == {"right": 648} | dict.fromkeys(label_sets.KINDS, 18)
+    wrong = frame[frame["truth"] != "right"]
+    assert frame["clean"].notna().sum() == 72
+    for row in wrong.itertuples():
+        assert row.clean in row.context
+        assert token_f1(row.clean, row.answers["text"][0]) < 1
+
+
+@pytest.mark.real_data
+def test_real_mistakes_are_as_many_as_their_sources_say():
+    sick, wiki = (label_sets.load(name, REAL_DATA) for name in ("sick", "wiki"))
+    assert sick["truth"].value_counts().to_dict() == {"right": 4206, "wrong": 233, "": 61}
+    assert sick["group"].nunique() == 939
+    assert wiki["truth"].value_counts().to_dict() == {"right": 4638, "": 1332, "wrong": 300}
+    assert wiki["clean"].notna().sum() == 300

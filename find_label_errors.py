@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger("find_label_errors")
 
 CROSSFIT_DIR, OUTPUT_DIR = "./crossfit_output", "./label_errors"
-SCORES = ("expected_f1", "self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n")
+SCORES = ("label_support", "expected_f1", "self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n")
 N_SHOWN, N_MARKED, WIDTH = 10, 100, 100
 EPILOG = """
 Scores, all in [0, 1], higher = more suspicious. Of the last epoch: expected_f1 (qa, out of fold), 1 - expected token F1
 of the model's answer with the label; self_confidence, 1 - probability of the label; normalized_margin (out of fold),
-the same beside that of the best other answer; loss. Means over epochs: confidence (of the label), aum, el2n.
+the same beside that of the best other answer; loss. Means over epochs: label_support (qa, out of fold; the label's
+probability and expected F1 together), confidence (of the label), aum, el2n.
 """
 
 
@@ -60,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parsing.add_columns_option(add)
     text = "split that was recorded (default: the recording's own)"
     add("--split", metavar="SPLIT", type=parsing.named, help=text)
-    text = "what ranks (default: qa expected_f1, nli el2n; without --crossfit_dir confidence)"
+    text = "what ranks (default: qa label_support, nli el2n; without --crossfit_dir confidence)"
     add("--score", choices=SCORES, help=text)
     return parser
 

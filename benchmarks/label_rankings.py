@@ -22,9 +22,6 @@ def numbers_of(directory: Path, frame: pd.DataFrame) -> pd.DataFrame:
     recording = recordings.read_recording(directory)
     numbers = evidence.metrics_of(recording)
     numbers["forgetting"] = over_epochs(recording.epochs)["forgetting_events"].to_numpy()
-    for name in ("expected_f1", "label_prob"):
-        if name in recording.epochs:
-            numbers[f"mean_{name}"] = np.nanmean(recording.epochs[name].astype(np.float64), axis=0)
     if "out_of_fold" in recording.manifest:
         predictions = evidence.read_predictions(directory, recording.manifest)
         if "label_name" in frame:
@@ -47,10 +44,17 @@ def recorded_scores(numbers: pd.DataFrame, where: str) -> dict[str, np.ndarray]:
     if where == "out of fold":
         found["self_confidence"] = scores.suspicion(numbers, "self_confidence")
         found["normalized_margin"] = scores.suspicion(numbers, "normalized_margin")
-        for name in ("expected_f1", "mean_expected_f1"):
-            if name in numbers:
-                found[name] = 1 - numbers[name].to_numpy()
+        if "expected_f1" in numbers:
+            found |= {name: scores.suspicion(numbers, name) for name in ("expected_f1", "label_support")}
+            found |= {name: 1 - numbers[name].to_numpy() for name in ("mean_expected_f1", "mean_label_prob")}
+            found["probability of the best other answer against the label's"] = odds(numbers)
     return {f"{name}, {where}": values for name, values in found.items()}
+
+
+def odds(numbers: pd.DataFrame) -> np.ndarray:
+    """P(other) / (P(other) + P(label)) with the most probable other answer, in [0, 1]."""
+    other = numbers["other_prob"].fillna(0).to_numpy()
+    return other / (other + numbers["label_prob"].to_numpy())
 
 
 def class_adjusted(numbers: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:

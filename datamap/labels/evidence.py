@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from datamap.dynamics import recordings
-from datamap.dynamics.measures import over_epochs
+from datamap.dynamics.measures import OUT_OF_FOLD_MEASURES, over_epochs
 from datamap.errors import DataError, UsageError
 from datamap.files import manifests, outputs
 
@@ -45,9 +45,15 @@ def read(directory: str, flag: str, *, out_of_fold: bool) -> recordings.Recordin
 
 
 def metrics_of(recording: recordings.Recording) -> pd.DataFrame:
-    """The metrics of every recorded row and `last_loss` and `last_prob` of its last epoch, by `id`."""
+    """The metrics of every recorded row and `last_loss` and `last_prob` of its last epoch, by `id`.
+
+    Means that have a number of the last epoch beside them in the predictions are called `mean_`.
+    """
     found = over_epochs(recording.epochs)
     frame = pd.DataFrame({name: found[name] for name in METRICS if name in found})
+    for name in OUT_OF_FOLD_MEASURES:
+        if name in found:
+            frame[f"mean_{name}"] = found[name]
     for name, measure in (("last_loss", "loss"), ("last_prob", "gold_prob")):
         frame[name] = last_values(recording.epochs[measure].astype(np.float64))
     return frame.set_axis(pd.Index(recording.ids, name="id"))

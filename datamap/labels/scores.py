@@ -13,6 +13,10 @@ import pandas as pd
 # What each score is made from, of the columns of `numbers_of`, and in words.
 DEFINITIONS = {
     "expected_f1": ("expected_f1", "1 - expected token F1 of the model's answer with the label, last epoch"),
+    "label_support": (
+        "mean_expected_f1",
+        "1 - geometric mean of the label's probability and its expected token F1, each a mean over epochs",
+    ),
     "self_confidence": ("label_prob", "1 - probability of the label, last epoch"),
     "normalized_margin": (
         "label_prob",
@@ -24,11 +28,12 @@ DEFINITIONS = {
     "el2n": ("el2n", "mean EL2N over epochs, divided by its largest value, the square root of 2"),
 }
 # What ranks unless told otherwise: out of fold by task, and in the training itself; docs/label_errors.md says why.
-DEFAULTS = {"qa": "expected_f1", "nli": "el2n"}
+DEFAULTS = {"qa": "label_support", "nli": "el2n"}
 IN_SAMPLE_DEFAULT = "confidence"
 
 FORMULAS: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
     "expected_f1": lambda numbers: 1 - numbers["expected_f1"],
+    "label_support": lambda numbers: 1 - np.sqrt(numbers["mean_label_prob"] * numbers["mean_expected_f1"]),
     "self_confidence": lambda numbers: 1 - numbers["label_prob"],
     "normalized_margin": lambda numbers: (1 - numbers["label_prob"] + numbers["other_prob"].fillna(0)) / 2,
     "confidence": lambda numbers: 1 - numbers["confidence"],

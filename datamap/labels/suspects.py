@@ -8,7 +8,6 @@ from datamap.labels.kinds import contradictions, kinds_of_masses, kinds_of_overl
 from datamap.labels.scores import ranks, suspicion
 
 NOT_RECORDED = "not in the recording (held out or not drawn)"
-NO_TOKEN = "no token stands for the label"
 FIRST = ("id", "rank", "score", "kind", "label", "label_start", "proposal", "proposal_start", "proposal_prob")
 WHOLE = ("rank", "label_start", "proposal_start", "predicted_start", "fold", "forgetting_events")
 
@@ -38,9 +37,7 @@ def suspects(
     table = table.join(labels(frame, label_names)).join(proposals(numbers))
     kept = [name for name in numbers if name not in ("other_answer", "other_start")]
     table = table.join(numbers[kept]).join(shown(frame, label_names))
-    listed = [why.get(identifier, NOT_RECORDED) for identifier in table["id"]]
-    known = numbers["last_loss"].notna() | numbers.get("predicted_prob", pd.Series(np.nan, numbers.index)).notna()
-    reasons = np.where(known, NO_TOKEN, listed)
+    reasons = [why.get(identifier, NOT_RECORDED) for identifier in table["id"]]
     table["reason"] = np.where(np.isnan(scores), reasons, "")
     table = table[[*FIRST, *(name for name in table if name not in FIRST)]]
     whole = {name: "Int64" for name in WHOLE if name in table}

@@ -11,6 +11,8 @@ NUMBERS = pd.DataFrame(
         "expected_f1": [0.9, 0.25, np.nan],
         "label_prob": [0.8, 0.1, np.nan],
         "other_prob": [0.1, 0.7, np.nan],
+        "mean_label_prob": [0.64, 0.01, np.nan],
+        "mean_expected_f1": [0.81, 0.25, np.nan],
         "confidence": [0.6, 0.05, np.nan],
         "aum": [2.0, -1.0, np.nan],
         "last_loss": [np.log(2), 0.0, np.nan],
@@ -19,6 +21,7 @@ NUMBERS = pd.DataFrame(
 )
 BY_HAND = {
     "expected_f1": [0.1, 0.75],
+    "label_support": [1 - 0.8 * 0.9, 1 - 0.1 * 0.5],
     "self_confidence": [0.2, 0.9],
     "normalized_margin": [0.15, 0.8],
     "confidence": [0.4, 0.95],

@@ -79,7 +79,7 @@ def predictions(recorded):
 
 
 def test_every_row_is_ranked_by_what_the_recording_says(recorded, predictions, find, tmp_path):
-    code, stdout, stderr = find(recorded, "--output_dir", tmp_path / "out")
+    code, stdout, stderr = find(recorded, "--output_dir", tmp_path / "out", "--score", "expected_f1")
     assert code == 0, stderr
     names = {"label_errors.csv", "label_errors.json", "label_errors.png", "manifest.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
@@ -115,6 +115,16 @@ def test_every_row_is_ranked_by_what_the_recording_says(recorded, predictions, f
     assert summary["n_rows"] == 46
     assert summary["n_ranked"] == 44
     assert {kind: entry["rows"] for kind, entry in summary["kinds"].items()} == ranked["kind"].value_counts().to_dict()
+
+
+def test_the_default_is_the_support_over_all_epochs(recorded, find, tmp_path):
+    assert find(recorded, "--output_dir", tmp_path)[0] == 0
+    table = outputs.read_csv(tmp_path / "label_errors.csv", TEXT)
+    ranked = table[table["rank"].notna()]
+    means = outputs.read_csv(recorded / "crossfit_output" / "cartography_metrics.csv", ("id",)).set_index("id")
+    means = means.loc[ranked["id"], ["label_prob", "expected_f1"]].to_numpy()
+    np.testing.assert_allclose(ranked["score"], 1 - np.sqrt(means.prod(axis=1)), rtol=0, atol=1e-9)
+    assert json.loads((tmp_path / "label_errors.json").read_text())["score"] == "label_support"
 
 
 def test_rows_without_numbers_come_last_with_their_reason(recorded, find, tmp_path):
@@ -155,7 +165,9 @@ def test_a_training_ranks_by_confidence_and_stands_beside_the_other(recorded, fi
     np.testing.assert_allclose(found, metrics.loc[found.index, "confidence"], rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("score", ["self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n"])
+@pytest.mark.parametrize(
+    "score", ["label_support", "self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n"]
+)
 def test_scores_can_be_chosen(recorded, find, tmp_path, score):
     assert find(recorded, "--output_dir", tmp_path, "--score", score)[0] == 0
     table = outputs.read_csv(tmp_path / "label_errors.csv", TEXT)

@@ -30,13 +30,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger("find_label_errors")
 
 CROSSFIT_DIR, OUTPUT_DIR = "./crossfit_output", "./label_errors"
-SCORES = ("label_support", "expected_f1", "self_confidence", "normalized_margin", "confidence", "aum", "loss", "el2n")
+SCORES = (
+    "combined",
+    "label_support",
+    "expected_f1",
+    "self_confidence",
+    "normalized_margin",
+    "confidence",
+    "aum",
+    "loss",
+    "el2n",
+)
 N_SHOWN, N_MARKED, WIDTH = 10, 100, 100
 EPILOG = """
 Scores, all in [0, 1], higher = more suspicious. Of the last epoch: expected_f1 (qa, out of fold), 1 - expected token F1
 of the model's answer with the label; self_confidence, 1 - probability of the label; normalized_margin (out of fold),
 the same beside that of the best other answer; loss. Means over epochs: label_support (qa, out of fold; the label's
-probability and expected F1 together), confidence (of the label), aum, el2n.
+probability and expected F1 together), confidence (of the label), aum, el2n. combined (both recordings): the ranks by
+label_support (nli: el2n) out of fold and by confidence (nli: el2n) in the training.
 """
 
 
@@ -61,7 +72,8 @@ def build_parser() -> argparse.ArgumentParser:
     parsing.add_columns_option(add)
     text = "split that was recorded (default: the recording's own)"
     add("--split", metavar="SPLIT", type=parsing.named, help=text)
-    text = "what ranks (default: qa label_support, nli el2n; without --crossfit_dir confidence)"
+    text = "what ranks (default: combined where there are both recordings; out of fold alone label_support, nli el2n; "
+    text += "of a training alone confidence)"
     add("--score", choices=SCORES, help=text)
     return parser
 
@@ -126,6 +138,7 @@ def gathered_numbers(
     import pandas as pd
 
     from datamap.labels import evidence
+    from datamap.labels.scores import IN_SAMPLE
 
     recording: Any = out_of_fold or trained
     numbers = evidence.metrics_of(recording)
@@ -139,7 +152,7 @@ def gathered_numbers(
             predicted = evidence.qa_numbers(predictions)
         numbers = predicted.join(numbers)
         if trained:
-            numbers = numbers.join(evidence.metrics_of(trained).add_prefix("in_sample_"))
+            numbers = numbers.join(evidence.metrics_of(trained).add_prefix(IN_SAMPLE))
     else:
         numbers = numbers.assign(label_prob=numbers["last_prob"])
     directory = Path(options.crossfit_dir or options.cartography_dir)
@@ -152,9 +165,10 @@ def settle_score(options: argparse.Namespace, task: str, numbers: "pd.DataFrame"
     Raises:
         UsageError: what was read does not give the one asked for.
     """
-    from datamap.labels.scores import DEFAULTS, IN_SAMPLE_DEFAULT, missing_numbers
+    from datamap.labels.scores import COMBINED, DEFAULTS, IN_SAMPLE_DEFAULT, missing_numbers
 
-    name = options.score or (DEFAULTS[task] if options.crossfit_dir else IN_SAMPLE_DEFAULT)
+    default = DEFAULTS[task] if options.crossfit_dir else IN_SAMPLE_DEFAULT
+    name = options.score or (COMBINED if options.crossfit_dir and options.cartography_dir else default)
     missing = missing_numbers(name, numbers)
     if missing:
         raise UsageError(f"--score {name} needs {missing[0]}, which {what_was_read(options)} of {task} data lacks.")
@@ -183,10 +197,10 @@ def as_text(table: "pd.DataFrame", n_rows: int) -> str:
     return "\n\n".join(blocks)
 
 
-def summary_of(options: argparse.Namespace, table: "pd.DataFrame", score: str) -> dict:
+def summary_of(options: argparse.Namespace, table: "pd.DataFrame", score: str, task: str) -> dict:
     """What label_errors.json says."""
     from datamap.labels.kinds import KINDS, MEANING
-    from datamap.labels.scores import DEFINITIONS
+    from datamap.labels.scores import definition
 
     ranked = table[table["rank"].notna()]
     proposed = ranked[ranked["proposal_prob"].notna()]
@@ -201,7 +215,7 @@ def summary_of(options: argparse.Namespace, table: "pd.DataFrame", score: str) -
     }
     counts = {"n_rows": len(table), "n_ranked": len(ranked), "n_with_proposal": len(proposed)}
     made_from = {"crossfit_dir": options.crossfit_dir, "cartography_dir": options.cartography_dir}
-    return counts | {"score": score, "definition": DEFINITIONS[score][1], "kinds": kinds} | made_from
+    return counts | {"score": score, "definition": definition(score, task), "kinds": kinds} | made_from
 
 
 def main(argv: Sequence[str]) -> None:
@@ -216,9 +230,10 @@ def main(argv: Sequence[str]) -> None:
     recording = out_of_fold or trained
     examples = load_rows(options, recording)
     numbers, why = gathered_numbers(options, examples, out_of_fold, trained)
-    score = settle_score(options, "nli" if "premise" in examples.frame else "qa", numbers)
+    task = "nli" if "premise" in examples.frame else "qa"
+    score = settle_score(options, task, numbers)
     table = suspects(examples.frame, examples.label_names, numbers, score, why)
-    summary = summary_of(options, table, score)
+    summary = summary_of(options, table, score, task)
     title = f"{examples.title}: suspicious labels"
     figure = plots.ranking(table, title=title, score=summary["definition"], n_marked=N_MARKED, seed=0)
     directories.clear(directory, (files.TABLE, files.SUMMARY, files.FIGURE))

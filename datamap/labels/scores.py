@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 # What each score is made from, of the columns of `numbers_of`, and in words.
 DEFINITIONS = {
@@ -30,6 +31,9 @@ DEFINITIONS = {
 # What ranks unless told otherwise: out of fold by task, and in the training itself; docs/label_errors.md says why.
 DEFAULTS = {"qa": "label_support", "nli": "el2n"}
 IN_SAMPLE_DEFAULT = "confidence"
+# What ranks where both are there: by task, the score out of fold and the one of the training.
+COMBINED, PARTS = "combined", {"qa": ("label_support", "confidence"), "nli": ("el2n", "el2n")}
+IN_SAMPLE = "in_sample_"
 
 FORMULAS: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
     "expected_f1": lambda numbers: 1 - numbers["expected_f1"],
@@ -53,8 +57,36 @@ def suspicion(numbers: pd.DataFrame, name: str) -> np.ndarray:
     return np.clip(np.asarray(FORMULAS[name](numbers), dtype=np.float64), 0.0, 1.0)
 
 
+def combined(numbers: pd.DataFrame, task: str) -> np.ndarray:
+    """The mean of the rank fractions of two scores, out of fold and of the training itself, float64 [n] in (0, 1].
+
+    Args:
+        numbers: a row an example; of the training with IN_SAMPLE before the names. Where either score is missing (NaN)
+            so is this one.
+        task: "qa" or "nli".
+    """
+    own, trained = PARTS[task]
+    columns = {name: name.removeprefix(IN_SAMPLE) for name in numbers if name.startswith(IN_SAMPLE)}
+    pairs = suspicion(numbers, own), suspicion(numbers[list(columns)].rename(columns=columns), trained)
+    missing = np.isnan(pairs[0]) | np.isnan(pairs[1])
+    fractions = [rankdata(values[~missing]) / max((~missing).sum(), 1) for values in pairs]
+    found = np.full(len(numbers), np.nan)
+    found[~missing] = (fractions[0] + fractions[1]) / 2
+    return found
+
+
+def definition(name: str, task: str) -> str:
+    """What a score is, in words."""
+    if name != COMBINED:
+        return DEFINITIONS[name][1]
+    own, trained = PARTS[task]
+    return f"mean of the rank fractions of {own}, out of fold, and {trained}, in the training"
+
+
 def missing_numbers(name: str, numbers: pd.DataFrame) -> list[str]:
     """The columns that a score needs and `numbers` lacks."""
+    if name == COMBINED:
+        return [column for column in (f"{IN_SAMPLE}confidence", "other_prob") if column not in numbers]
     needed = [DEFINITIONS[name][0], *(["other_prob"] if name == "normalized_margin" else [])]
     return [column for column in needed if column not in numbers]
 

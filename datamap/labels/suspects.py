@@ -5,7 +5,7 @@ import pandas as pd
 
 from datamap.data.shown import shown_text
 from datamap.labels.kinds import contradictions, kinds_of_masses, kinds_of_overlap
-from datamap.labels.scores import ranks, suspicion
+from datamap.labels.scores import COMBINED, combined, ranks, suspicion
 
 NOT_RECORDED = "not in the recording (held out or not drawn)"
 FIRST = ("id", "rank", "score", "kind", "label", "label_start", "proposal", "proposal_start", "proposal_prob")
@@ -30,7 +30,8 @@ def suspects(
         one at −1 is "no answer". Without a proposal its columns are missing.
     """
     numbers = numbers.reindex(frame["id"]).reset_index(drop=True)
-    scores = suspicion(numbers, score)
+    task = "qa" if "answers" in frame else "nli"
+    scores = combined(numbers, task) if score == COMBINED else suspicion(numbers, score)
     table = pd.DataFrame({"id": frame["id"].to_numpy(), "score": scores})
     table["rank"] = ranks(scores, table["id"], numbers["last_loss"].to_numpy(dtype=np.float64))
     table["kind"] = np.where(np.isnan(scores), "", kinds(frame, numbers))

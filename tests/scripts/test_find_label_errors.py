@@ -117,6 +117,23 @@ def test_every_row_is_ranked_by_what_the_recording_says(recorded, predictions, f
     assert {kind: entry["rows"] for kind, entry in summary["kinds"].items()} == ranked["kind"].value_counts().to_dict()
 
 
+def test_both_recordings_rank_together(recorded, find, tmp_path):
+    both = ["--crossfit_dir", "crossfit_output", "--cartography_dir", "cartography_output"]
+    assert find(recorded, *both, "--output_dir", tmp_path)[0] == 0
+    table = outputs.read_csv(tmp_path / "label_errors.csv", TEXT)
+    ranked = table[table["rank"].notna()]
+    means = {}
+    for name, columns in (("crossfit_output", ["label_prob", "expected_f1"]), ("cartography_output", ["confidence"])):
+        metrics = outputs.read_csv(recorded / name / "cartography_metrics.csv", ("id",)).set_index("id")
+        means[name] = metrics.loc[ranked["id"], columns].prod(axis=1).to_numpy()
+    places = [[np.sum(values >= value) / len(values) for value in values] for values in means.values()]
+    np.testing.assert_allclose(ranked["score"], np.mean(places, axis=0), rtol=0, atol=1e-9)
+    summary = json.loads((tmp_path / "label_errors.json").read_text())
+    assert (summary["score"], "confidence, in the training" in summary["definition"]) == ("combined", True)
+    code, _, stderr = find(recorded, "--score", "combined", "--output_dir", tmp_path / "one")
+    assert (code, "--score combined needs in_sample_confidence" in stderr) == (2, True)
+
+
 def test_the_default_is_the_support_over_all_epochs(recorded, find, tmp_path):
     assert find(recorded, "--output_dir", tmp_path)[0] == 0
     table = outputs.read_csv(tmp_path / "label_errors.csv", TEXT)
@@ -157,7 +174,7 @@ def test_a_training_ranks_by_confidence_and_stands_beside_the_other(recorded, fi
     np.testing.assert_allclose(ranked["score"], expected, rtol=0, atol=1e-6)
     assert set(ranked["kind"]) <= {"place", "boundary", "has_answer", "contradiction"}
     both = ["--crossfit_dir", "crossfit_output", "--cartography_dir", "cartography_output"]
-    assert find(recorded, *both, "--output_dir", tmp_path / "both")[0] == 0
+    assert find(recorded, *both, "--output_dir", tmp_path / "both", "--score", "label_support")[0] == 0
     assert find(recorded, "--output_dir", tmp_path / "alone")[0] == 0
     both, alone = (outputs.read_csv(tmp_path / name / "label_errors.csv", TEXT) for name in ("both", "alone"))
     pd.testing.assert_frame_equal(both[alone.columns.tolist()], alone)

@@ -172,7 +172,7 @@ def draw(measured: dict[str, dict], path: Path) -> None:
     """Average precision with its interval of every ranking, a panel a set."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(5.2 * len(measured), 8), layout="constrained")
+    figure = Figure(figsize=(6 * len(measured), 7.5), layout="constrained")
     for axes, (name, found) in zip(np.atleast_1d(figure.subplots(1, len(measured))), measured.items(), strict=True):
         rows = sorted(found["reported half"].items(), key=lambda item: item[1]["AP"][0])
         for place, (ranking, figures) in enumerate(rows):
@@ -181,8 +181,9 @@ def draw(measured: dict[str, dict], path: Path) -> None:
             axes.plot([low, high], [place, place], color=colour, linewidth=2)
             axes.plot(value, place, "o", color=colour)
         axes.set_yticks(range(len(rows)), [ranking for ranking, _ in rows], fontsize=7)
-        axes.set_title(f"{name}, {len(found['seeds'])} seeds", loc="left", fontsize=10)
-        axes.set_xlabel("average precision, 95% interval")
+        axes.set_title(f"{name} (seeds {', '.join(map(str, found['seeds']))})", loc="left", fontsize=10)
+        axes.set_xlabel("average precision with its 95% interval")
+        axes.set_xlim(left=0)
         axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=110)
 

@@ -76,7 +76,7 @@ def by_rank(values: np.ndarray) -> np.ndarray:
 def combined(found: dict[str, list[np.ndarray]], own: str) -> dict[str, list[np.ndarray]]:
     """Rankings made of several: seeds averaged, and both sorts of recording together."""
     made = {}
-    for name in ("confidence, in-sample", own):
+    for name in ("confidence, in-sample", own) if len(found[own]) > 1 else ():
         mean = np.mean([by_rank(values) for values in found[name]], axis=0)
         made[f"{name}, seeds averaged"] = [mean] * len(found[name])
     for other in ("confidence, in-sample", "el2n, in-sample", "confidence, out of fold"):

@@ -10,7 +10,7 @@ FIGURES = ("AP", "P@100", "recall in the first tenth")
 
 
 def order_of(scores: np.ndarray) -> np.ndarray:
-    """Rows by falling score, NaN last; of equal ones the first, which `chance` has put in random order."""
+    """Rows by falling score, NaN last; of equal ones the first in the data."""
     return np.argsort(-np.nan_to_num(scores, nan=-np.inf), kind="stable")
 
 

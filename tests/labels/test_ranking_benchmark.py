@@ -1,10 +1,11 @@
 """The mathematics of the label-error benchmark: average precision against scikit-learn, draws of whole groups."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score
 
-from benchmarks import label_sets, ranking_scores
+from benchmarks import label_rankings, label_sets, ranking_scores
 from datamap.evaluation.metrics import token_f1
 from tests.paths import REAL_DATA
 
@@ -60,6 +61,24 @@ def test_over_seeds_is_the_mean_and_intervals_are_percentiles():
     value, low, high = ranking_scores.interval(one[:, 0])
     assert value == pytest.approx(average_precision_score(wrong, scores))
     assert (low, high) == tuple(np.percentile(one[1:, 0], [2.5, 97.5]))
+
+
+def test_word_pairs_are_judged_by_what_other_folds_teach():
+    generator = np.random.default_rng(5)
+    words = np.array(["a", "dog", "cat", "runs", "sleeps", "not"])
+    frame = pd.DataFrame({side: [" ".join(row) for row in generator.choice(words, (60, 4))] for side in ("p", "h")})
+    frame = frame.rename(columns={"p": "premise", "h": "hypothesis"})
+    frame["label"] = [int("not" in text) for text in frame["hypothesis"]]
+    numbers = pd.DataFrame({"fold": np.arange(60) % 3})
+    found = label_rankings.word_pairs(numbers, frame)
+    own = numbers["fold"] == 1
+    flipped = frame.assign(label=np.where(own, 1 - frame["label"], frame["label"]))
+    changed = label_rankings.word_pairs(numbers, flipped)
+    # a fold's own labels teach its model nothing: what it gives to the one label it takes from the other
+    np.testing.assert_allclose(changed[own], 1 - found[own], rtol=0, atol=1e-12)
+    assert np.abs(changed[~own] - found[~own]).max() > 0.01
+    commoner = max(frame["label"].mean(), 1 - frame["label"].mean())
+    assert (found < 0.5).mean() > commoner + 0.2  # one word gives the label away: no guessing
 
 
 def test_the_demo_s_mistakes_are_known_with_their_right_answers():

@@ -72,8 +72,8 @@ class Examples:
         return sum(not answer["text"] for answer in self.frame["answers"]) if "answers" in self.frame else 0
 
 
-def load_examples(source: "Source", split: str, task: str) -> Examples:
-    """Read a split, bring it into the canonical frame and check every row.
+def load_examples(source: "Source", split: str, task: str, *, whole: bool = False) -> Examples:
+    """Read a split, bring it into the canonical frame (`whole`: with structured columns too) and check every row.
 
     Raises:
         DataError: the split does not exist, columns are missing, or no usable row is left.
@@ -81,10 +81,10 @@ def load_examples(source: "Source", split: str, task: str) -> Examples:
     where = f"{source.name}, split {split}"
     raw = source.read(split)
     if task == "qa":
-        frame, problems = check_qa(*canonical_qa(raw, where))
+        frame, problems = check_qa(*canonical_qa(raw, where, whole=whole))
         names: tuple[str, ...] = ()
     else:
-        frame, problems, names = canonical_nli(raw, where, source.label_names)
+        frame, problems, names = canonical_nli(raw, where, source.label_names, whole=whole)
         frame, problems = check_nli(frame, problems)
     examples = Examples(frame, problems.assign(split=split), source.name, split, names, columns=dict(source.columns))
     if not len(frame) or not frame["usable_for_training"].any():
@@ -139,18 +139,23 @@ def open_described(manifest: dict, asked: str | None, columns: Mapping[str, str]
 
 
 def load_split(
-    manifest: dict, dataset: str | None, split: str | None, columns: Mapping[str, str] | None = None
+    manifest: dict,
+    dataset: str | None,
+    split: str | None,
+    columns: Mapping[str, str] | None = None,
+    *,
+    whole: bool = False,
 ) -> Examples:
     """All examples of the data set and split asked for, or else of the manifest's own.
 
-    `columns` as in `open_described`.
+    `columns` as in `open_described`, `whole` as in `load_examples`.
 
     Raises:
         DataError: the data set cannot be read.
     """
     source = open_described(manifest, dataset, columns)
     split = split or described_rows(manifest).get("split") or "train"
-    return load_examples(source, split, manifest.get("task", "nli"))
+    return load_examples(source, split, manifest.get("task", "nli"), whole=whole)
 
 
 def find_examples(

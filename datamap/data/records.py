@@ -32,12 +32,13 @@ def problems_frame(entries: Iterable[tuple]) -> pd.DataFrame:
     return pd.DataFrame(list(entries), columns=list(PROBLEM_COLUMNS), dtype=object)
 
 
-def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+def canonical_qa(raw: pd.DataFrame, where: str, *, whole: bool = False) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The canonical QA frame of raw rows, and the problems found on the way.
 
     Columns of the frame: id, context, question, answers {"text": [str], "answer_start": [int]} (and "answer_end"
-    where the data has it), usable_for_training (True), then the scalar extra columns. An answer without a start
-    gets −1. Rows with answers that cannot be read are left out. `where` names the data in errors.
+    where the data has it), usable_for_training (True), then the scalar extra columns (`whole`: structured ones too).
+    An answer without a start gets −1. Rows with answers that cannot be read are left out. `where` names the data in
+    errors.
     Raises errors.DataError for missing or clashing columns, and when no row can be read.
     """
     columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
@@ -69,20 +70,21 @@ def canonical_qa(raw: pd.DataFrame, where: str) -> tuple[pd.DataFrame, pd.DataFr
     frame["answers"] = pd.Series(answers, dtype=object)
     frame["usable_for_training"] = True
     taken = {columns[name] for name in ("id", "context", "question", *answer_columns) if name in columns}
-    frame = pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1)
+    frame = pd.concat([frame, _extras(raw, taken, frame.columns, whole)], axis=1)
     kept = [row for row in range(len(frame)) if row not in left_out]
     return frame.iloc[kept].reset_index(drop=True), problems_frame(problems)
 
 
 def canonical_nli(
-    raw: pd.DataFrame, where: str, label_names: Sequence[str] | None
+    raw: pd.DataFrame, where: str, label_names: Sequence[str] | None, *, whole: bool = False
 ) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
     """The canonical NLI frame of raw rows, the problems found on the way, and the names of the classes.
 
     Columns of the frame: id, premise, hypothesis, label (int, index into the names), usable_for_training (True),
-    then the scalar extra columns. Rows without a gold label (−1, "-", empty) or with one outside the names are
-    left out and listed. Without `label_names` the names are the labels that occur: in the order entailment,
-    neutral, contradiction if they are those, else sorted; ints from 0 (or 1 to 3 and more) are named by their number.
+    then the scalar extra columns (`whole`: structured ones too). Rows without a gold label (−1, "-", empty) or with
+    one outside the names are left out and listed. Without `label_names` the names are the labels that occur: in the
+    order entailment, neutral, contradiction if they are those, else sorted; ints from 0 (or 1 to 3 and more) are named
+    by their number.
     Raises errors.DataError for missing or clashing columns, and when no row has a usable label.
     """
     columns = _with_ids(raw, by_lower_name(raw.columns, where), where)
@@ -110,7 +112,7 @@ def canonical_nli(
     frame["label"] = [-1 if index is None else index for index in labels]
     frame["usable_for_training"] = True
     taken = {columns[name] for name in ("id", first, second, label) if name in columns}
-    frame = pd.concat([frame, _extras(raw, taken, frame.columns)], axis=1)
+    frame = pd.concat([frame, _extras(raw, taken, frame.columns, whole)], axis=1)
     return frame.iloc[kept].reset_index(drop=True), problems_frame(problems), tuple(label_names)
 
 
@@ -279,12 +281,12 @@ def _content_id(content: tuple, taken: set[str], repeats: Counter) -> str:
     return name
 
 
-def _extras(raw: pd.DataFrame, taken: set[str], reserved: Iterable[str]) -> pd.DataFrame:
-    """The source's other columns that hold a scalar a row, in its order; empty and structured ones are dropped."""
+def _extras(raw: pd.DataFrame, taken: set[str], reserved: Iterable[str], whole: bool = False) -> pd.DataFrame:
+    """The source's other columns, in its order; empty ones and, unless `whole`, structured ones are dropped."""
     kept = {}
     for name in raw.columns:
         values = [clean(v) if isinstance(v, str) else None if is_missing(v) else v for v in raw[name]]
-        useful = any(value is not None for value in values) and all(map(is_scalar, values))
+        useful = any(value is not None for value in values) and (whole or all(map(is_scalar, values)))
         if useful and name and name not in taken and name not in reserved:
             kept[name] = raw[name] if raw[name].dtype.kind in "biuf" else pd.Series(values, dtype=object)
     return pd.DataFrame(kept, index=raw.index).reset_index(drop=True)

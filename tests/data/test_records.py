@@ -365,3 +365,12 @@ def test_final_ids_are_unique_and_own_unique_ids_survive(rows):
         if before.strip() and own.count(before) == 1:
             assert after == cells.clean(before)
     assert set(problems["id"]) <= set(frame["id"])
+
+
+def test_structured_columns_stay_only_where_the_whole_row_is_asked_for():
+    raw = raw_frame(qa_row(ONE, tokens=["a", "b"], page=3))
+    assert records.canonical_qa(raw, "x")[0].columns.tolist()[-2:] == ["usable_for_training", "page"]
+    assert records.canonical_qa(raw, "x", whole=True)[0]["tokens"].tolist() == [["a", "b"]]
+    pairs = raw_frame({"premise": "p", "hypothesis": "h", "label": "neutral", "votes": {"neutral": 3}})
+    assert "votes" not in records.canonical_nli(pairs, "x", None)[0]
+    assert records.canonical_nli(pairs, "x", None, whole=True)[0]["votes"].tolist() == [{"neutral": 3}]

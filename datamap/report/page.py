@@ -1,12 +1,8 @@
 """The report: two linked maps of a data set, the examples behind them, and what stands out, on one page.
 
-A frame in, HTML out; no file is written. The page needs nothing but itself: Bokeh's scripts, the data and the page's
-own script are inside it, and its content security policy lets no other script run and no request leave. Texts of the
-data set reach the page as compressed base64 or escaped JSON and are only ever shown as text.
+A frame in, HTML out; no file is written. Bokeh's scripts, the data and the page's own script are inside it (see parts).
 """
 
-import base64
-import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -31,23 +27,17 @@ from bokeh.palettes import Viridis256
 from bokeh.plotting import figure
 from bokeh.resources import Resources
 
-from datamap.files import outputs
-from datamap.report.rows import balanced_rows, gold_answers, packed, packed_contexts, regions_of, row_columns
+from datamap.report.parts import embedded, joined_scripts, joined_styles, packed, policy
+from datamap.report.rows import balanced_rows, gold_answers, packed_contexts, regions_of, row_columns
 from datamap.report.words import first_screen
 
 PAGE = Path(__file__).resolve().parent / "page_parts"
-SCRIPTS = ("rows.js", "text.js", "maps.js", "table.js", "page.js")
+SCRIPTS = ("base.js", "rows.js", "text.js", "maps.js", "table.js", "page.js")
+STYLES = ("base.css", "page.css")
 COLUMNS = ("data_x", "data_y", "cluster_x", "cluster_y", "colour", "marker")
 TOOLS = "pan,wheel_zoom,reset,save"
 # The columns of either map's coordinates.
 MAPS = {"data-map": ("data_x", "data_y"), "cluster-map": ("cluster_x", "cluster_y")}
-# Characters that could end a script element or a line of a script.
-ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"}
-
-
-def embedded(value: Any) -> str:
-    """A value as JSON that may stand inside a script element, whatever its texts hold."""
-    return json.dumps(outputs.json_ready(value), ensure_ascii=False, allow_nan=False).translate(ESCAPES)
 
 
 def build_map(
@@ -98,23 +88,13 @@ def maps_json(frame: pd.DataFrame, names: list[str]) -> dict:
     return json.loads(renumbered)
 
 
-def script_hash(script: str) -> str:
-    """The source expression of a content security policy that lets this script run."""
-    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode('utf-8')).digest()).decode('ascii')}'"
-
-
 def page_parts() -> dict[str, str]:
     """Style, scripts and policy: what is the same on every page."""
     resources = Resources(mode="inline", components=["bokeh"], log_level="warn")
     bokeh = "\n".join(resources.js_raw)
-    own = "\n".join((PAGE / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    own = f'"use strict";\n(() => {{\n{own}\n}})();'
-    style = (PAGE / "page.css").read_text(encoding="utf-8")
-    policy = (
-        f"default-src 'none'; script-src {script_hash(bokeh)} {script_hash(own)}; style-src 'unsafe-inline'; "
-        "img-src data: blob:; font-src data:; base-uri 'none'; form-action 'none'"
-    )
-    return {"bokeh": bokeh, "script": own, "style": style, "policy": policy}
+    own = joined_scripts(PAGE / name for name in SCRIPTS)
+    style = joined_styles(PAGE / name for name in STYLES)
+    return {"bokeh": bokeh, "script": own, "style": style, "policy": policy((bokeh, own))}
 
 
 def build_report(

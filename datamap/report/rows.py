@@ -4,11 +4,7 @@ Texts stay as they are; a long context stands on the page once. Where the contex
 mailed, every example keeps the part around its answer, and the page says so.
 """
 
-import base64
-import gzip
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +12,7 @@ import pandas as pd
 from datamap.clusters.files import NOISE
 from datamap.dynamics.measures import REGIONS
 from datamap.joint import patterns
+from datamap.report.parts import packed
 
 UNTRACKED = "untracked"
 # Base64 characters that the contexts may take: with 20,000 rows and the scripts the file then stays under 25 MB.
@@ -28,12 +25,6 @@ SIGNIFICANT_DIGITS = 6
 GROUPINGS = ("question_type", "gold_label", "negation", "hypothesis_length")
 NOT_RANKED = "not ranked"
 NOT_NUMBERS = {"x", "y", "cluster"}
-
-
-def packed(value: Any) -> str:
-    """A value as JSON, compressed with gzip, as base64: ASCII letters, digits, "+", "/" and "=" alone."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return base64.b64encode(gzip.compress(text.encode("utf-8"), compresslevel=6, mtime=0)).decode("ascii")
 
 
 def balanced_rows(regions: pd.Series, ids: pd.Series, max_rows: int, seed: int) -> np.ndarray:

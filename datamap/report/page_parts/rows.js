@@ -1,23 +1,4 @@
-// The page's data: how they are unpacked, which rows the filters leave, and what stands in a cell of a row.
-
-const byId = (id) => document.getElementById(id);
-
-// The text inside a data element, which is then taken out of the page.
-function taken(id) {
-  const node = byId(id);
-  const text = node.textContent;
-  node.remove();
-  return text;
-}
-
-// A value that was packed as base64 of gzip of JSON.
-async function unpacked(text) {
-  const binary = atob(text);
-  const bytes = new Uint8Array(binary.length);
-  for (let place = 0; place < binary.length; place++) bytes[place] = binary.charCodeAt(place);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return JSON.parse(await new Response(stream).text());
-}
+// The page's data: contexts, which rows the filters leave, and what stands in a cell of a row.
 
 // The distinct contexts, unpacked when they are first asked for.
 function contextsLater() {

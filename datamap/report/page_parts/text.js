@@ -1,16 +1,5 @@
 // Elements that hold texts of the data set: every text becomes a text node, never markup.
 
-// An element with attributes and children; a child that is no element is shown as text.
-function make(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name === "onclick") node.addEventListener("click", value);
-    else if (value !== null && value !== false) node.setAttribute(name, value === true ? "" : value);
-  }
-  node.append(...children.filter((child) => child !== null && child !== undefined));
-  return node;
-}
-
 function drawn(tag, attributes, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
@@ -27,18 +16,12 @@ function swatch(colour, marker) {
   return make("span", { class: "swatch" }, icon);
 }
 
-const number = (value) => value.toLocaleString("en");
 const percent = (share) => `${(100 * share).toFixed(1)}%`;
 
 // A number of a metric: whole ones as they are, the others with three decimals.
 function figure(value) {
   if (value === null || value === undefined) return "";
   return Number.isInteger(value) ? String(value) : value.toFixed(3);
-}
-
-function shortened(text, length) {
-  const points = Array.from(text.slice(0, 2 * length));
-  return points.length > length ? `${points.slice(0, length - 1).join("")}…` : text;
 }
 
 // A context with its answers in <mark>; starts count code points, as Python does.

@@ -5,7 +5,8 @@
 Reads: an out-of-fold recording of run.py --cross_fit, a recording of run.py --enable_cartography, or both, and their
 data set.
 Writes into --output_dir: label_errors.csv (every row, the most suspicious first), label_errors.json (what the ranking
-was made from, counts by kind), label_errors.png and, last, manifest.json. The first ten go to stdout; no label changes.
+was made from, counts by kind), label_errors.png, review.html (a page on which a person decides) and, last,
+manifest.json. The first ten go to stdout; no label changes.
 """
 
 import argparse
@@ -41,6 +42,7 @@ SCORES = (
     "loss",
     "el2n",
 )
+REVIEW_ROWS, AUDIT_SHARE = 2000, 0.15
 N_SHOWN, N_MARKED, WIDTH = 10, 100, 100
 EPILOG = """
 Scores, all in [0, 1], higher = more suspicious. Of the last epoch: expected_f1 (qa, out of fold), 1 - expected token F1
@@ -75,6 +77,15 @@ def build_parser() -> argparse.ArgumentParser:
     text = "what ranks (default: combined where there are both recordings; out of fold alone label_support, nli el2n; "
     text += "of a training alone confidence)"
     add("--score", choices=SCORES, help=text)
+    text = f"rows on the review page, at least 1 (default: {REVIEW_ROWS})"
+    add("--review_rows", metavar="N", type=parsing.positive, default=REVIEW_ROWS, help=text)
+    text = "share of them that is drawn at random from all rows, from 0 to 1, which tells how many errors are left "
+    text += f"(default: {AUDIT_SHARE})"
+    add("--audit_share", metavar="SHARE", type=parsing.share, default=AUDIT_SHARE, help=text)
+    text = "seed of what is drawn for the review page, from 0 to 2^32 - 1 (default: 42)"
+    add("--seed", metavar="N", type=parsing.whole, default=42, help=text)
+    text = "say on the review page which answer is the published one: quicker, but it leads the reader"
+    add("--show_origin", action="store_true", help=text)
     return parser
 
 
@@ -126,7 +137,7 @@ def load_rows(options: argparse.Namespace, recording: "Recording") -> "Examples"
     if not options.dataset and "data" not in recording.manifest:
         raise UsageError(f"{options.cartography_dir} names no data set: give --dataset.")
     asked = options.dataset, options.split, options.columns
-    examples = load_split(recording.manifest, *asked)
+    examples = load_split(recording.manifest, *asked, whole=True)
     find_examples(recording.manifest, recording.ids, *asked, examples=examples)
     return examples
 
@@ -218,6 +229,30 @@ def summary_of(options: argparse.Namespace, table: "pd.DataFrame", score: str, t
     return counts | {"score": score, "definition": definition(score, task), "kinds": kinds} | made_from
 
 
+def review_page(
+    options: argparse.Namespace, examples: "Examples", table: "pd.DataFrame", numbers: "pd.DataFrame"
+) -> tuple[str, list[dict]]:
+    """(the review page, its rows): as many of those asked for as a file of at most 10 MB holds, which is said."""
+    from datamap.labels import queue, rows
+    from datamap.report.review import build_review, fitting
+
+    written = rows.written_rows(examples)
+    drawn = {"audit_share": options.audit_share, "seed": options.seed}
+    listed = queue.queue_of(written, table, numbers, n_shown=options.review_rows, **drawn)
+    about: dict[str, Any] = {"title": examples.title, "label_names": examples.label_names, "n_rows": len(written)}
+    n_rows, page = 0, ""
+    while n_rows != len(listed):
+        listed = listed[: n_rows or None]
+        key = queue.queue_hash(listed)
+        page = build_review(listed, key=key, show_origin=options.show_origin, **about)
+        n_rows = fitting(len(listed), len(page))
+    if n_rows < min(options.review_rows, len(written)):
+        logger.warning(
+            "review.html has %d rows instead of %d, so that it stays below 10 MB.", n_rows, options.review_rows
+        )
+    return page, listed
+
+
 def main(argv: Sequence[str]) -> None:
     """Read, rank, write, report."""
     options = parse_arguments(argv)
@@ -236,17 +271,21 @@ def main(argv: Sequence[str]) -> None:
     summary = summary_of(options, table, score, task)
     title = f"{examples.title}: suspicious labels"
     figure = plots.ranking(table, title=title, score=summary["definition"], n_marked=N_MARKED, seed=0)
-    directories.clear(directory, (files.TABLE, files.SUMMARY, files.FIGURE))
+    page, listed = review_page(options, examples, table, numbers)
+    directories.clear(directory, (files.TABLE, files.SUMMARY, files.FIGURE, files.REVIEW))
     files.write_table(directory, table)
     outputs.write_json(directory / files.SUMMARY, summary)
     pictures.write_figure(directory / files.FIGURE, figure)
+    outputs.write_text(directory / files.REVIEW, page)
     fields = {"script": files.SCRIPT, "arguments": vars(options), "score": score, "n_rows": len(table)}
+    fields |= {"seed": options.seed, "n_review_rows": len(listed)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
     fields |= manifests.rows_fields(examples.frame)
     sources = [Path(name) for name in (options.crossfit_dir, options.cartography_dir) if name]
     manifests.write_manifest(directory, fields, sources)
     print(as_text(table, N_SHOWN))
     logger.info("%d of %d rows ranked by %s: %s.", summary["n_ranked"], len(table), score, summary["definition"])
+    logger.info("Open %s in a browser to decide; %d rows are on it.", directory / files.REVIEW, len(listed))
     logger.info("Everything is in %s.", directory)
 
 

@@ -9,6 +9,7 @@ from datamap.errors import DataError
 from datamap.files import manifests, outputs
 
 TABLE, SUMMARY, FIGURE = "label_errors.csv", "label_errors.json", "label_errors.png"
+REVIEW = "review.html"
 SCRIPT = "find_label_errors.py"
 # The columns of text that a table may have.
 TEXT = ("id", "kind", "label", "proposal", "predicted_answer", "predicted_label", "question", "context", "premise",

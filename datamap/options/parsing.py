@@ -62,6 +62,14 @@ def fraction(text: str) -> float:
     return number
 
 
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{number} does not lie from 0 to 1")
+    return number
+
+
 def finite(text: str) -> float:
     """A number, neither NaN nor infinite."""
     number = float(text)

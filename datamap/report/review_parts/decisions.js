@@ -3,6 +3,7 @@
 const CHANGES = new Set(["other", "marked", "no_answer", "label"]); // decisions after which the published label does not stand
 const LEAST_AUDITED = 30; // rows of the audit before anything is said of the rest
 const PAUSE = 300_000; // milliseconds without a decision that do not count as work
+const LEAST_WORK = 60_000; // milliseconds of work before a pace is said
 
 // A value as text, whatever the order of its keys.
 const plain = (value) => JSON.stringify(value?.text ? [value.text, value.answer_start] : value);
@@ -121,7 +122,7 @@ function rowsAnHour(times) {
   const sorted = times.map(Date.parse).filter((time) => !Number.isNaN(time)).sort((one, other) => one - other);
   const steps = sorted.slice(1).map((time, place) => time - sorted[place]).filter((step) => step <= PAUSE);
   const worked = steps.reduce((sum, step) => sum + step, 0);
-  return steps.length >= 5 && worked > 0 ? (3_600_000 * steps.length) / worked : null;
+  return worked >= LEAST_WORK ? (3_600_000 * steps.length) / worked : null;
 }
 
 // Whether the queue would have reached a row of the audit by itself: the next rank that the audit did not take is decided.

@@ -11,6 +11,7 @@ import pytest
 from datamap.data.examples import load_examples
 from datamap.data.sources import open_source
 from datamap.files import manifests, outputs
+from tests.pages import report_data
 
 TEXT = ("id", "kind", "label", "proposal", "predicted_answer", "question", "context", "reason")
 NLI_TEXT = ("id", "kind", "label", "proposal", "predicted_label", "premise", "hypothesis", "reason")
@@ -81,7 +82,7 @@ def predictions(recorded):
 def test_every_row_is_ranked_by_what_the_recording_says(recorded, predictions, find, tmp_path):
     code, stdout, stderr = find(recorded, "--output_dir", tmp_path / "out", "--score", "expected_f1")
     assert code == 0, stderr
-    names = {"label_errors.csv", "label_errors.json", "label_errors.png", "manifest.json"}
+    names = {"label_errors.csv", "label_errors.json", "label_errors.png", "review.html", "manifest.json"}
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     table = outputs.read_csv(tmp_path / "out" / "label_errors.csv", TEXT)
     rows = {row["id"]: row for row in qa_rows()}
@@ -180,6 +181,34 @@ def test_a_training_ranks_by_confidence_and_stands_beside_the_other(recorded, fi
     pd.testing.assert_frame_equal(both[alone.columns.tolist()], alone)
     found = both[both["rank"].notna()].set_index("id")["in_sample_confidence"]
     np.testing.assert_allclose(found, metrics.loc[found.index, "confidence"], rtol=0, atol=1e-6)
+
+
+def test_the_review_page_has_the_rankings_head_and_rows_drawn_from_all(recorded, predictions, find, tmp_path):
+    words = ["--review_rows", 20, "--audit_share", 0.5, "--seed", 7]
+    code, _, stderr = find(recorded, "--output_dir", tmp_path / "out", *words)
+    assert code == 0, stderr
+    head, rows = report_data(tmp_path / "out" / "review.html")
+    table = outputs.read_csv(tmp_path / "out" / "label_errors.csv", TEXT).set_index("id")
+    assert (head["labels"], head["n_rows"], head["show_origin"]) == ([], 46, False)
+    for row in rows:
+        known = table.loc[row["id"]]
+        assert (row["before"]["text"] or [""])[0] == known["label"]
+        assert row["rank"] == (None if np.isnan(known["rank"]) else known["rank"])
+        if row["rank"] is not None:
+            found = predictions[row["id"]]
+            assert row["other"] == [found["other_answer"], found["other_start"]]
+    queued = [row["rank"] for row in rows if row["drawn"] == "queue"]
+    audited = {row["rank"] for row in rows if row["drawn"] == "audit"}
+    assert queued == [rank for rank in range(1, 47) if rank not in audited][:10]
+    code, _, _ = find(recorded, "--output_dir", tmp_path / "again", *words, "--show_origin")
+    assert report_data(tmp_path / "again" / "review.html")[1] == rows
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
+def test_a_share_is_a_number_from_0_to_1(recorded, find, tmp_path, share):
+    code, _, stderr = find(recorded, "--output_dir", tmp_path / "no", f"--audit_share={share}")
+    assert (code, (tmp_path / "no").exists()) == (2, False)
+    assert "does not lie from 0 to 1" in stderr
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from tests.paths import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = {
     "run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset", "find_label_errors",
+    "apply_corrections",
 }  # fmt: skip
 PARSERS = {"run": "datamap.options.arguments"}  # of scripts whose parser has a module of its own
 MODULES = {path.stem: path for path in ROOT.glob("*.py")}

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import hashlib
 import json
+import logging
 import platform
 import shlex
 import subprocess
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from transformers import TrainingArguments
 
+logger = logging.getLogger(__name__)
+
 
 def described(part: Any) -> dict:
     """What a manifest says of the examples of one purpose."""
@@ -29,7 +32,23 @@ def described(part: Any) -> dict:
         "held_out": part.held_out,
         "n_rows": len(part.frame),
         "ids_sha256": ids_hash(part.frame["id"]),
-    }
+    } | held_corrections(part.name)
+
+
+def held_corrections(name: str) -> dict:
+    """What a manifest says of a corrected data set: how many rows changed and by which files; empty for all others.
+
+    Raises:
+        DataError: the manifest beside it cannot be read.
+    """
+    path = Path(name).expanduser()
+    manifest = read_manifest(path.parent) if path.name == CORRECTED and path.is_file() else {}
+    if manifest.get("script") != CORRECTING_SCRIPT or "corrections" not in manifest:
+        return {}
+    if manifest["corrected_sha256"] != file_hash(path):
+        logger.warning("%s has changed since the corrections were applied; its manifest.json is not counted.", path)
+        return {}
+    return {"corrections": manifest["corrections"] | {"manifest_sha256": file_hash(path.parent / MANIFEST)}}
 
 
 def rows_fields(frame: "pd.DataFrame") -> dict:
@@ -81,6 +100,7 @@ def close_evaluation(
 
 CONTRACT_VERSION = 2  # 1: an evaluation by itself had a manifest.json, and data_problems.csv was about its rows too
 MANIFEST = "manifest.json"
+CORRECTED, CORRECTING_SCRIPT = "corrected.jsonl", "apply_corrections.py"
 EVAL_MANIFEST = "eval_manifest.json"
 PREDICT_MANIFEST = "predict_manifest.json"
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pandas")

@@ -118,11 +118,12 @@ def write_arms(
 def train(options: argparse.Namespace, arm: str, seed: int) -> None:
     """Train and evaluate one arm unless it is done; DataError where run.py fails."""
     directory = options.runs_dir / f"{arm}_{seed}"
-    if (directory / "eval_manifest.json").is_file() or (directory / "eval_metrics.json").is_file():
+    if (directory / outputs.EVAL_PREDICTIONS).is_file():
         return
-    words = ["--do_train", "--do_eval", "--dataset", str(options.runs_dir / f"{arm}.jsonl"), "--eval_dataset",
-             str(options.data_dir / "wiki_dev.json"), "--model", options.start_model, "--num_train_epochs", "1",
-             "--seed", str(seed), "--output_dir", str(directory), "--save_strategy", "no", "--overwrite_output_dir"]  # fmt: skip
+    dataset, held_out = options.runs_dir / f"{arm}.jsonl", options.data_dir / "wiki_dev.json"
+    words = ["--do_train", "--do_eval", "--dataset", str(dataset), "--eval_dataset", str(held_out), "--seed", str(seed)]
+    words += ["--model", options.start_model, "--num_train_epochs", "1", "--output_dir", str(directory)]
+    words += ["--save_strategy", "no", "--overwrite_output_dir"]
     if subprocess.run([sys.executable, str(ROOT / "run.py"), *words], stdout=sys.stderr, check=False).returncode:
         raise DataError(f"the run in {directory} failed; its own words are above.")
 
@@ -175,8 +176,8 @@ def as_text(found: dict) -> str:
         lines.append(f"| {size} | {of['found']:.1f} | {of['found without an audit']} | "
                      f"{of['expected in random order']:.1f} | {said} |")  # fmt: skip
     if found["trained"]:
-        lines += ["", f"Seeds {found['trained']['seeds']}.", "", "| labels | wrong | EM | F1 | gain in EM | gain in F1 |",
-                  "|---|---|---|---|---|---|"]  # fmt: skip
+        lines += ["", f"Seeds {found['trained']['seeds']}.", ""]
+        lines += ["| labels | wrong | EM | F1 | gain in EM | gain in F1 |", "|---|---|---|---|---|---|"]
         for arm in ARMS:
             cells = ["{:.2f} ({:.2f} to {:.2f})".format(*found["trained"][arm][name])
                      for name in ("em", "f1", "em gain", "f1 gain")]  # fmt: skip

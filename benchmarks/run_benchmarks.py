@@ -35,6 +35,7 @@ ITEMS = {
     "metrics": "bench_metrics",
     "clusters": "bench_clusters",
     "report": "bench_report",
+    "review": "bench_review",
     "chain": "bench_chain",
 }
 

@@ -198,6 +198,30 @@ def test_the_mouse_marks_words_across_lines(chromium, tmp_path):
         assert starts == [[4], [4]]
 
 
+def test_what_a_finger_selects_while_marking_is_taken_by_the_button(page):
+    click(page, "#mark")
+    script(page, """
+        const box = document.getElementById("context");
+        const range = document.createRange();
+        range.setStart(box.lastChild, 2);
+        range.setEnd(box.lastChild, 15);
+        getSelection().removeAllRanges();
+        getSelection().addRange(range);
+    """)  # fmt: skip
+    assert script(page, "return getSelection().toString()") == " mg nightly w"
+    wait_for(lambda: marked_text(page) == "mg nightly was")
+    click(page, "#take")
+    assert corrections(page)[0]["after"]["text"] == ["mg nightly was"]
+
+
+def test_labels_beyond_the_ninth_have_a_button_alone(chromium, tmp_path):
+    labels = [f"class {number}" for number in range(1, 12)]
+    for browser in opened_review(chromium, save_review(tmp_path, [nli_row("a", "p", "h", "class 2")], labels)):
+        assert shown_options(browser)[8:] == ["9 class 9", " class 10", " class 11"]
+        click(browser, "#options button", " class 10")
+        assert corrections(browser)[0]["after"] == "class 10"
+
+
 def test_arrows_follow_the_direction_of_the_text_and_places_count_code_points(chromium, tmp_path):
     hebrew = "\U0001f600 \u05d4\u05d7\u05d5\u05dc\u05d4 \u05e0\u05d8\u05dc "
     hebrew += "\u05d0\u05e1\u05e4\u05d9\u05e8\u05d9\u05df \u05d1\u05e2\u05e8\u05d1."

@@ -204,6 +204,22 @@ def test_the_review_page_has_the_rankings_head_and_rows_drawn_from_all(recorded,
     assert report_data(tmp_path / "again" / "review.html")[1] == rows
 
 
+def test_a_page_that_would_be_too_large_has_the_first_of_its_rows_and_says_so(recorded, find, tmp_path, monkeypatch):
+    from datamap.report import review
+
+    assert find(recorded, "--output_dir", tmp_path / "whole")[0] == 0
+    _, whole = report_data(tmp_path / "whole" / "review.html")
+    size = (tmp_path / "whole" / "review.html").stat().st_size
+    monkeypatch.setattr(review, "MAX_CHARACTERS", size - 1500)
+    code, _, stderr = find(recorded, "--output_dir", tmp_path / "cut")
+    assert code == 0
+    _, rows = report_data(tmp_path / "cut" / "review.html")
+    assert 0 < len(rows) < 46
+    assert rows == whole[: len(rows)]
+    assert (tmp_path / "cut" / "review.html").stat().st_size <= size - 1500
+    assert f"review.html has {len(rows)} rows instead of 46" in stderr
+
+
 @pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
 def test_a_share_is_a_number_from_0_to_1(recorded, find, tmp_path, share):
     code, _, stderr = find(recorded, "--output_dir", tmp_path / "no", f"--audit_share={share}")

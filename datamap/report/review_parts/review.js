@@ -39,8 +39,9 @@ const sameOption = (row, option, found) => found.decision === "both" || (found.a
 function optionLine({ key, text, origin, act, isChosen, isPlaced, hasText }, told) {
   const note = told && origin ? make("small", {}, ` ${origin}`) : null;
   const absent = hasText && !isPlaced ? make("small", {}, " (does not stand in the text)") : null;
-  const attributes = { type: "button", class: `answer option-${key}${isChosen ? " chosen" : ""}`, "aria-keyshortcuts": key, "data-key": key, onclick: act };
-  const button = make("button", attributes, make("kbd", {}, key), " ", make("bdi", {}, text), absent, note);
+  const hasKey = key.length === 1; // the tenth label and those after it have a button alone
+  const attributes = { type: "button", class: `answer option-${key}${isChosen ? " chosen" : ""}`, "aria-keyshortcuts": hasKey && key, onclick: act };
+  const button = make("button", attributes, hasKey ? make("kbd", {}, key) : null, " ", make("bdi", {}, text), absent, note);
   const find = isPlaced ? make("button", { type: "button", "aria-label": `scroll to answer ${key}`, onclick: () => scrollToMark(byId("context"), `mark.in-${key}`) }, "show") : null;
   return make("div", {}, button, find);
 }
@@ -173,7 +174,6 @@ function startMarking(page, pick) {
 }
 
 function drawPick(page) {
-  const [from, to] = rangeOf(page.pick);
   const box = byId("context");
   const top = box.scrollTop;
   drawContext(box, page.context, spansOf(page, currentRow(page)));
@@ -181,7 +181,21 @@ function drawPick(page) {
   const mark = box.querySelector("mark.picked");
   const isOut = mark.offsetTop < box.scrollTop || mark.offsetTop + mark.offsetHeight > box.scrollTop + box.clientHeight;
   if (isOut) scrollToMark(box, "mark.picked");
-  byId("marked").replaceChildren("Marked: ", make("bdi", {}, page.context.slice(from, to)));
+  sayMarked(page);
+}
+
+function sayMarked(page) {
+  byId("marked").replaceChildren("Marked: ", make("bdi", {}, page.context.slice(...rangeOf(page.pick))));
+}
+
+// While words are marked, what a finger or the mouse selects counts as it grows; the context is drawn anew afterwards,
+// since that would end the selection.
+function selecting(page) {
+  const found = page.marking ? selectedIn(byId("context")) : null;
+  const pick = found && snapped(page.context, page.words, found, false);
+  if (!pick) return;
+  page.pick = { anchor: pick[0], focus: pick[1] };
+  sayMarked(page);
 }
 
 function takePick(page) {
@@ -309,6 +323,7 @@ function listen(page) {
   const on = (id, event, act) => byId(id).addEventListener(event, act);
   document.addEventListener("keydown", (event) => keyPressed(page, event));
   on("context", "pointerup", (event) => setTimeout(() => pointed(page, event)));
+  document.addEventListener("selectionchange", () => selecting(page));
   on("take", "click", () => takePick(page));
   on("give-up", "click", () => show(page, page.place));
   on("save", "click", () => save(page));

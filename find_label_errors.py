@@ -246,10 +246,9 @@ def review_page(
         key = queue.queue_hash(listed)
         page = build_review(listed, key=key, show_origin=options.show_origin, **about)
         n_rows = fitting(len(listed), len(page))
-    if n_rows < min(options.review_rows, len(written)):
-        logger.warning(
-            "review.html has %d rows instead of %d, so that it stays below 10 MB.", n_rows, options.review_rows
-        )
+    n_asked = min(options.review_rows, len(written))
+    if n_rows < n_asked:
+        logger.warning("review.html has %d rows instead of %d, so that it stays below 10 MB.", n_rows, n_asked)
     return page, listed
 
 

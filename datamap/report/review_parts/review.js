@@ -40,7 +40,7 @@ function optionLine({ key, text, origin, act, isChosen, isPlaced, hasText }, tol
   const note = told && origin ? make("small", {}, ` ${origin}`) : null;
   const absent = hasText && !isPlaced ? make("small", {}, " (does not stand in the text)") : null;
   const hasKey = key.length === 1; // the tenth label and those after it have a button alone
-  const attributes = { type: "button", class: `answer option-${key}${isChosen ? " chosen" : ""}`, "aria-keyshortcuts": hasKey && key, onclick: act };
+  const attributes = { type: "button", class: `answer${isPlaced ? ` option-${key}` : ""}${isChosen ? " chosen" : ""}`, "aria-keyshortcuts": hasKey && key, onclick: act };
   const button = make("button", attributes, hasKey ? make("kbd", {}, key) : null, " ", make("bdi", {}, text), absent, note);
   const find = isPlaced ? make("button", { type: "button", "aria-label": `scroll to answer ${key}`, onclick: () => scrollToMark(byId("context"), `mark.in-${key}`) }, "show") : null;
   return make("div", {}, button, find);
@@ -315,6 +315,8 @@ async function openFile(page, file) {
 }
 
 function fillHelp(page) {
+  const afterwards = page.head.show_origin ? "" : " Which one is published is told afterwards.";
+  byId("task").textContent = `Read, then say which ${page.isNli ? "label" : "answer"} is right.${afterwards}`;
   const choose = page.isNli ? [["1 …", "", "This label is right"]] : QA_KEYS;
   byId("key-list").replaceChildren(...[...choose, ...COMMON_KEYS, ["?", "", "This help"]].flatMap(([key, , text]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, text)]));
 }

@@ -5,6 +5,7 @@ Applying is a pure function of rows and decisions; nothing changes a row that no
 
 import dataclasses
 import json
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ LEFT_OUT = "left_out"
 STAYS, MARKED, NO_ANSWER, LABEL = "stays", "marked", "no_answer", "label"
 NEEDED = ("id", "field", "before", "after")
 TEXTS = ("id", "field", "before_sha256", "decision", "kind", "drawn", "reviewer", "decided_at")
-NUMBERS = ("score", "rank")
+NUMBERS: dict[str, Any] = {"score": (int, float), "rank": int}
 IMPOSSIBLE = "is_impossible"
 
 
@@ -191,11 +192,14 @@ def _decision(line: str, where: str) -> Decision:
         raise DataError(f"{where} has no {missing[0]!r}: a correction needs {', '.join(NEEDED)}.")
     known = {field.name for field in dataclasses.fields(Decision)} - {"where"}
     found = {name: value for name, value in entry.items() if name in known and value is not None}
-    for name, kinds in [(name, str) for name in TEXTS] + [(name, (int, float)) for name in NUMBERS]:
-        if name in found and (not isinstance(found[name], kinds) or isinstance(found[name], bool)):
-            raise DataError(
-                f"{where}: {name} is {_short(found[name])}, not {'a text' if kinds is str else 'a number'}."
-            )
+    for name in found.keys() & set(TEXTS):
+        if not isinstance(found[name], str):
+            raise DataError(f"{where}: {name} is {_short(found[name])}, not a text.")
+    for name, kinds in NUMBERS.items():
+        value = found.get(name, 0)
+        is_odd = isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value))
+        if is_odd or not isinstance(value, kinds):
+            raise DataError(f"{where}: {name} is {_short(value)}, not a {'whole ' * (kinds is int)}number.")
     if not {"id", "field"} <= found.keys():
         raise DataError(f"{where}: id and field are texts and cannot be null.")
     found |= {"before": entry["before"], "after": entry["after"]}

@@ -39,6 +39,7 @@ def test_four_keys_are_enough_and_the_decision_is_named_by_what_it_does(tmp_path
     assert [decision.decision for decision in found] == ["marked", "no_answer", "stays", "left_out", "label"]
     assert [decision.state for decision in found] == ["changes", "changes", "stays", "left out", "changes"]
     assert (found[0].drawn, found[0].reviewer, found[0].rank) == (None, "", None)
+    assert read(tmp_path, line(rank=10**400, score=2))[0].rank == 10**400
 
 
 def test_a_patch_may_have_a_mark_at_its_beginning_and_ends_of_lines_of_any_kind(tmp_path):
@@ -59,7 +60,9 @@ def test_a_patch_may_have_a_mark_at_its_beginning_and_ends_of_lines_of_any_kind(
     ('{"id": "a", "field": "answers", "before": 1}', "has no 'after'"),
     (json.dumps(line(id=7)), "id is 7, not a text."),
     (json.dumps(line(id=None)), "id and field are texts"),
-    (json.dumps(line(rank="1")), 'rank is "1", not a number.'),
+    (json.dumps(line(rank="1")), 'rank is "1", not a whole number.'),
+    (json.dumps(line(rank=1.5)), "rank is 1.5, not a whole number."),
+    (json.dumps(line(score=float("inf"))), "score is Infinity, not a number."),
     (json.dumps(line(score=True)), "score is true, not a number."),
     (json.dumps(line(reviewer=["x"])), 'reviewer is ["x"], not a text.'),
 ])  # fmt: skip

@@ -92,10 +92,10 @@ def read_decisions(
         DataError: a file cannot be read, or a decision does not fit its row.
     """
     from datamap.labels.patches import checked, read_patch
-    from datamap.labels.rows import FIELDS
+    from datamap.labels.rows import FIELDS, label_values
 
-    field = FIELDS[options.task]
-    return {name: checked(read_patch(name), rows, field, examples.label_names) for name in options.corrections}
+    field, labels = FIELDS[options.task], label_values(examples.label_names)
+    return {name: checked(read_patch(name), rows, field, labels) for name in options.corrections}
 
 
 def apply(options: argparse.Namespace) -> None:

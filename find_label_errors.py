@@ -239,7 +239,8 @@ def review_page(
     written = rows.written_rows(examples)
     drawn = {"audit_share": options.audit_share, "seed": options.seed}
     listed = queue.queue_of(written, table, numbers, n_shown=options.review_rows, **drawn)
-    about: dict[str, Any] = {"title": examples.title, "label_names": examples.label_names, "n_rows": len(written)}
+    labels = rows.label_values(examples.label_names)
+    about: dict[str, Any] = {"title": examples.title, "labels": labels, "n_rows": len(written)}
     n_rows, page = 0, ""
     while n_rows != len(listed):
         listed = listed[: n_rows or None]

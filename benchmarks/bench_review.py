@@ -51,7 +51,7 @@ def measured_rows() -> list[timing.Row]:
     found = []
     for name, characters in (("short", 0), (f"{LONG:,} characters", LONG)):
         rows = review_rows(characters)
-        page = build_review(rows, title="demo", label_names=(), n_rows=len(rows), key="x", show_origin=False)
+        page = build_review(rows, title="demo", labels=(), n_rows=len(rows), key="x", show_origin=False)
         note = f"{len(page) / 1e6:.1f} MB, of which {fitting(len(rows), len(page)):,} rows fit"
         first, decided, marked = [], [], []
         with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ def nli_row(identifier, premise, hypothesis, label, **more):
 
 def save_review(folder, rows, labels=(), n_rows=None, title="notes, train", show_origin=False):
     path = folder / "review.html"
-    about = {"title": title, "label_names": labels, "n_rows": n_rows or len(rows), "show_origin": show_origin}
+    about = {"title": title, "labels": labels, "n_rows": n_rows or len(rows), "show_origin": show_origin}
     path.write_text(build_review(rows, key=queue_hash(rows), **about), encoding="utf-8", newline="")
     return path
 

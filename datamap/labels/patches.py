@@ -65,14 +65,16 @@ def read_patch(path: str | Path) -> list[Decision]:
     return [_decision(line, f"{path}, line {number}") for number, line in lines if line.strip()]
 
 
-def checked(decisions: Iterable[Decision], rows: Sequence[dict], field: str, label_names: Sequence[str]) -> dict:
+def checked(
+    decisions: Iterable[Decision], rows: Sequence[dict], field: str, labels: Sequence[str] | Sequence[int]
+) -> dict[str, Decision]:
     """The decisions of one file by id, after it is sure that every one fits its row.
 
     Args:
         decisions: of `read_patch`.
         rows: of `rows.written_rows`.
         field: that the task corrects, of `rows.FIELDS`.
-        label_names: of NLI labels.
+        labels: NLI labels as the rows have them, of `rows.label_values`; a number may be stated as its text.
 
     Raises:
         DataError: a row is unknown or decided twice differently, its label is another one than the decision is about,
@@ -88,6 +90,8 @@ def checked(decisions: Iterable[Decision], rows: Sequence[dict], field: str, lab
             )
         if decision.field != field:
             raise DataError(f"{decision.where}: the field is {decision.field!r}, but this task corrects {field!r}.")
+        before, after = (_as_label(value, labels) for value in (decision.before, decision.after))
+        decision = dataclasses.replace(decision, before=before, after=after)
         if decision.before != row[field]:
             raise DataError(
                 f"{decision.where}: the label of {decision.id!r} was {_short(decision.before)}, but the data set has "
@@ -98,7 +102,7 @@ def checked(decisions: Iterable[Decision], rows: Sequence[dict], field: str, lab
                 f"{decision.where}: the row {decision.id!r} has other texts than the one that was reviewed "
                 "(before_sha256 does not fit): give the data set that was reviewed."
             )
-        _refuse_impossible_label(decision, row, label_names)
+        _refuse_impossible_label(decision, row, labels)
         first = found.setdefault(decision.id, decision)
         if first.after != decision.after:
             raise DataError(
@@ -220,21 +224,27 @@ def _implied(decision: Decision) -> str:
     """How a decision that was written by hand is called."""
     if decision.after is None or decision.after == decision.before:
         return LEFT_OUT if decision.after is None else STAYS
-    if isinstance(decision.after, str):
+    if isinstance(decision.after, (str, int)):
         return LABEL
     return MARKED if isinstance(decision.after, dict) and decision.after.get("text") else NO_ANSWER
 
 
-def _refuse_impossible_label(decision: Decision, row: dict, label_names: Sequence[str]) -> None:
+def _as_label(value: Any, labels: Sequence[str] | Sequence[int]) -> Any:
+    """A label of a patch as the rows have it: the number that its text states where labels are numbers."""
+    return next((label for label in labels if isinstance(value, str) and str(label) == value), value)
+
+
+def _refuse_impossible_label(decision: Decision, row: dict, labels: Sequence[str] | Sequence[int]) -> None:
     """DataError where a label cannot stand in its row."""
     after = decision.after
-    if after is None or after == decision.before:
+    if after is None:
         return
     if decision.field == "label":
-        if after not in label_names:
-            raise DataError(
-                f"{decision.where}: the data set has no label {_short(after)}, but {shortlist(label_names)}."
-            )
+        if isinstance(after, bool) or after not in labels:
+            known = shortlist(list(map(str, labels)))
+            raise DataError(f"{decision.where}: the data set has no label {_short(after)}, but {known}.")
+        return
+    if after == decision.before:
         return
     if not isinstance(after, dict) or after.keys() != {"text", "answer_start"}:
         raise DataError(

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from datamap.files.outputs import json_ready
@@ -17,17 +18,23 @@ def written_rows(examples: "Examples") -> list[dict]:
     """Every row as corrected.jsonl has it: id, texts, the label after the checks, then the source's other columns.
 
     QA: `answers` {"text": [str], "answer_start": [int]}, starts in code points, −1 where the text does not stand in
-    the context; no answers: unanswerable. NLI: `label` is a name. A number that is none (NaN) is null.
+    the context; no answers: unanswerable. NLI: `label` is one of `label_values`. A number that is none (NaN) is null.
 
     Args:
         examples: of a whole split, loaded with `whole=True`, so that structured columns are among them.
     """
-    frame, names = examples.frame, examples.label_names
+    frame, labels = examples.frame, label_values(examples.label_names)
     columns = [name for name in frame if name not in OWN_COLUMNS]
     rows = [dict(zip(columns, row, strict=True)) for row in frame[columns].itertuples(index=False, name=None)]
-    if "label" in frame and names:
-        rows = [row | {"label": names[row["label"]]} for row in rows]
+    if labels:
+        rows = [row | {"label": labels[row["label"]]} for row in rows]
     return [json_ready(row) for row in rows]
+
+
+def label_values(label_names: Sequence[str]) -> list[str] | list[int]:
+    """What stands for NLI labels in a row: their names; whole numbers where all names are numbers."""
+    are_numbers = all(name.isdecimal() for name in label_names)
+    return [int(name) for name in label_names] if are_numbers else list(label_names)
 
 
 def line_of(row: dict) -> str:

@@ -14,21 +14,21 @@ LEAST_SHRINK = 0.9  # how many of the rows stay, at most, where the file would b
 
 
 def build_review(
-    rows: Sequence[dict], *, title: str, label_names: Sequence[str], n_rows: int, key: str, show_origin: bool
+    rows: Sequence[dict], *, title: str, labels: Sequence[str] | Sequence[int], n_rows: int, key: str, show_origin: bool
 ) -> str:
     """The whole page.
 
     Args:
         rows: of `queue.review_rows`, in the order in which they are shown.
         title: the data set's name.
-        label_names: of NLI labels, empty for QA.
+        labels: NLI labels as the rows have them, empty for QA.
         n_rows: of the whole data set.
         key: under which the browser keeps the decisions.
         show_origin: whether the page says which label is the published one before a decision.
     """
     places = {text: place for place, text in enumerate(dict.fromkeys(row["context"] for row in rows))}
     short = [row | {"context": places[row["context"]]} for row in rows]
-    head = {"title": title, "labels": list(label_names), "n_rows": n_rows, "key": key, "show_origin": show_origin}
+    head = {"title": title, "labels": list(labels), "n_rows": n_rows, "key": key, "show_origin": show_origin}
     script = joined_scripts(PARTS / name for name in SCRIPTS)
     style = joined_styles(PARTS / name for name in STYLES)
     template = Template((PARTS / "review_parts" / "review.html").read_text(encoding="utf-8"))

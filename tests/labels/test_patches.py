@@ -117,6 +117,18 @@ def test_nli_takes_the_labels_of_the_data_alone(tmp_path):
             check(tmp_path, asked | {"after": after}, data=data, field="label", names=names)
 
 
+def test_labels_that_are_numbers_may_be_stated_as_texts(tmp_path):
+    data = [{"id": "r", "premise": "p", "hypothesis": "h", "label": 1}]
+    for before, after in ((1, 2), ("1", "2"), (1, "2")):
+        found = check(
+            tmp_path, line(field="label", before=before, after=after), data=data, field="label", names=[0, 1, 2]
+        )
+        assert (found["r"].before, found["r"].after, found["r"].decision) == (1, 2, "label")
+    for after in ("3", True, "1.0", 5):
+        with pytest.raises(DataError, match="the data set has no label"):
+            check(tmp_path, line(field="label", before=1, after=after), data=data, field="label", names=[0, 1, 2])
+
+
 def test_two_decisions_about_a_row_have_to_be_the_same(tmp_path):
     assert check(tmp_path, line(), line(reviewer="again")).keys() == {"r"}
     with pytest.raises(DataError, match=r"line 2: .*line 1 decides otherwise about 'r'"):

@@ -116,12 +116,12 @@ def test_the_key_of_what_was_decided_follows_ids_labels_and_other_answers():
         assert queue.queue_hash([row | change]) != key
 
 
-def test_written_rows_hold_the_label_by_name_and_null_for_no_number(tmp_path):
+def test_written_rows_hold_labels_that_are_numbers_as_numbers_and_null_for_no_number(tmp_path):
     path = tmp_path / "pairs.jsonl"
     lines = [{"premise": "p", "hypothesis": "h", "label": 1, "weight": None, "votes": ["a", "b"]},
              {"premise": "p", "hypothesis": "i", "label": 0, "weight": 0.5, "votes": []}]  # fmt: skip
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     found = rows.written_rows(load_examples(open_source(str(path), "nli"), "train", "nli", whole=True))
-    assert [row["label"] for row in found] == ["1", "0"]
+    assert [row["label"] for row in found] == [1, 0]
     assert [(row["weight"], row["votes"]) for row in found] == [(None, ["a", "b"]), (0.5, [])]
     assert json.loads(rows.line_of(found[0])) == found[0]

@@ -301,7 +301,7 @@ def test_a_file_goes_on_elsewhere_and_lines_of_other_pages_stay_in_it(chromium, 
 @pytest.mark.parametrize(("text", "said"), [
     ("{", "line 1 is not JSON"),
     ("\n[1]\n", "line 2 is no correction"),
-    ('{"id": "a", "before": 1, "after": 7}', "line 1 is no correction"),
+    ('{"id": "a", "before": 1, "after": true}', "line 1 is no correction"),
     (json.dumps({"id": "a", "before": answer("daily"), "after": None}), "line 1 is about another label of the row a"),
     (json.dumps({"id": "x", "before": answer("Warfarin"), "after": None}), "it decides about no row of this page"),
     ("", "it decides about no row of this page"),

@@ -8,7 +8,7 @@ const LEAST_WORK = 60_000; // milliseconds of work before a pace is said
 // A value as text, whatever the order of its keys.
 const plain = (value) => JSON.stringify(value?.text ? [value.text, value.answer_start] : value);
 const sameValue = (one, other) => plain(one) === plain(other);
-const isValue = (value) => value === null || typeof value === "string" || (Array.isArray(value?.text) && Array.isArray(value.answer_start));
+const isValue = (value) => value === null || ["string", "number"].includes(typeof value) || (Array.isArray(value?.text) && Array.isArray(value.answer_start));
 
 // An answer [text, start] as the value of a row; an empty text is "no answer".
 const valueOf = ([text, start]) => (text ? { text: [text], answer_start: [start] } : { text: [], answer_start: [] });
@@ -88,7 +88,7 @@ function readLines(page, text) {
 function impliedBy(row, after) {
   if (after === null) return "left_out";
   if (sameValue(after, row.before)) return "stays";
-  if (typeof after === "string") return "label";
+  if (!after.text) return "label";
   return after.text.length ? "marked" : "no_answer";
 }
 

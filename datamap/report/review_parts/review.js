@@ -28,7 +28,7 @@ function fillOptions(page, row) {
   const found = page.decisions.get(row.id);
   const told = page.head.show_origin || Boolean(found);
   const answers = page.isNli
-    ? page.head.labels.map((label, place) => ({ key: String(place + 1), text: label, origin: label === row.before ? "published label" : "", act: () => decide(page, "label", label), isChosen: found && sameValue(found.after, label) }))
+    ? page.head.labels.map((label, place) => ({ key: String(place + 1), text: String(label), origin: label === row.before ? "published label" : "", act: () => decide(page, "label", label), isChosen: found && sameValue(found.after, label) }))
     : optionsOf(row).map((option, place) => ({ key: String(place + 1), text: shownAnswer(option.answer), isPlaced: spanOf(page.context, option.answer), hasText: option.answer[0] !== "", origin: originOf(page, option), act: () => decide(page, option.decision, option.answer), isChosen: found && sameOption(row, option, found) }));
   byId("options").replaceChildren(...answers.map((answer) => optionLine(answer, told)));
 }

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datamap.data.answers import MARKS
-from datamap.data.cells import is_empty
+from datamap.data.cells import LONE_SURROGATE, is_empty
 from datamap.errors import DataError, shortlist
 from datamap.labels.rows import row_hash
 
@@ -191,6 +191,8 @@ def _decision(line: str, where: str) -> Decision:
         raise DataError(f"{where} is not a JSON object with each key once ({error}).") from error
     if not isinstance(entry, dict):
         raise DataError(f"{where} is not a JSON object but {_short(entry)}.")
+    if LONE_SURROGATE.search(json.dumps(entry, ensure_ascii=False)):
+        raise DataError(f"{where} has half a character (a lone surrogate), which no file can hold.")
     missing = [name for name in NEEDED if name not in entry]
     if missing:
         raise DataError(f"{where} has no {missing[0]!r}: a correction needs {', '.join(NEEDED)}.")
@@ -255,7 +257,8 @@ def _refuse_impossible_label(decision: Decision, row: dict, labels: Sequence[str
         raise DataError(f"{decision.where}: after does not have a list of texts and a list of as many starts.")
     before = list(zip(decision.before["text"], decision.before["answer_start"], strict=True))
     for text, start in zip(texts, starts, strict=True):
-        if (text, start) not in before and not _stands(row["context"], text, start):
+        stays = type(start) is int and (text, start) in before  # 0.0 and false are equal to 0
+        if not stays and not _stands(row["context"], text, start):
             raise DataError(
                 f"{decision.where}: the context of {decision.id!r} does not have {_short(text)} at the character "
                 f"{_short(start)} (counted from 0)."

@@ -64,6 +64,7 @@ def test_a_patch_may_have_a_mark_at_its_beginning_and_ends_of_lines_of_any_kind(
     (json.dumps(line(rank=1.5)), "rank is 1.5, not a whole number."),
     (json.dumps(line(score=float("inf"))), "score is Infinity, not a number."),
     (json.dumps(line(score=True)), "score is true, not a number."),
+    (json.dumps(line(reviewer="\ud800")), "has half a character"),
     (json.dumps(line(reviewer=["x"])), 'reviewer is ["x"], not a text.'),
 ])  # fmt: skip
 def test_what_is_no_correction_is_refused_with_its_line(tmp_path, text, said):
@@ -95,6 +96,7 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     ({"after": {"text": ["night"], "answer_start": [5]}}, 'does not have "night" at the character 5 '),
     ({"after": {"text": ["night"], "answer_start": [AT + 0.0]}}, f'does not have "night" at the character {AT}.0'),
     ({"after": {"text": ["T"], "answer_start": [False]}}, "at the character false"),
+    ({"after": {"text": ["aspirin", "T"], "answer_start": [8.0, 0]}}, 'does not have "aspirin" at the character 8.0'),
     ({"after": {"text": ["."], "answer_start": [-1]}}, "at the character -1"),
     ({"after": {"text": [" "], "answer_start": [5]}}, 'does not have " "'),
     ({"after": {"text": [""], "answer_start": [0]}}, 'does not have ""'),

@@ -64,6 +64,13 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     source = Path(options.dataset).expanduser()
     if source.is_file() and source.parent.resolve() == Path(options.output_dir).resolve():
         raise UsageError(f"--output_dir {options.output_dir} is where --dataset lies: choose another one.")
+    inside = [
+        name for name in options.corrections or () if Path(name).resolve().parent == Path(options.output_dir).resolve()
+    ]
+    if inside:
+        raise UsageError(
+            f"--corrections {inside[0]} lies in --output_dir, whose files are replaced: choose another one."
+        )
     files = {Path(name).resolve() for name in options.corrections or ()}
     if len(files) < len(options.corrections or ()):
         raise UsageError("--corrections names a file twice: give every reviewer's file once.")

@@ -45,7 +45,7 @@ def held_corrections(name: str) -> dict:
     manifest = read_manifest(path.parent) if path.name == CORRECTED and path.is_file() else {}
     if manifest.get("script") != CORRECTING_SCRIPT or "corrections" not in manifest:
         return {}
-    if manifest["corrected_sha256"] != file_hash(path):
+    if manifest.get("corrected_sha256") != file_hash(path):
         logger.warning("%s has changed since the corrections were applied; its manifest.json is not counted.", path)
         return {}
     return {"corrections": manifest["corrections"] | {"manifest_sha256": file_hash(path.parent / MANIFEST)}}

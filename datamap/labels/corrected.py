@@ -78,7 +78,7 @@ def read(path: Path) -> tuple[list[str], list[dict[str, Any]], dict]:
     if manifest.get("script") != SCRIPT or "changes_sha256" not in manifest:
         raise DataError(f"{path.parent} holds no finished run of {SCRIPT} with corrections to take back.")
     for place, name in ((path, "corrected_sha256"), (path.parent / CHANGES, "changes_sha256")):
-        if not place.is_file() or manifests.file_hash(place) != manifest[name]:
+        if not place.is_file() or manifests.file_hash(place) != manifest.get(name):
             raise DataError(f"{place} is not the file that {SCRIPT} wrote: only that one can be taken back.")
     lines = path.read_text(encoding="utf-8").split("\n")[:-1]
     table = outputs.read_csv(path.parent / CHANGES, [name for name in CHANGE_COLUMNS if name != "position"])

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from datamap.data.answers import MARKS
-from datamap.data.cells import LONE_SURROGATE, is_empty
+from datamap.data.cells import LONE_SURROGATE, is_empty, is_scalar
 from datamap.errors import DataError, shortlist
 from datamap.labels.rows import row_hash
 
@@ -148,7 +148,7 @@ def marks_of(rows: Sequence[dict]) -> tuple[str, Any, Any] | None:
     None where the data have no such column, or no mark in it.
     """
     name = next((name for name in (rows[0] if rows else {}) if name.lower() == IMPOSSIBLE), None)
-    marks = [] if name is None else [row[name] for row in rows if not is_empty(row[name])]
+    marks = [] if name is None else [row[name] for row in rows if is_scalar(row[name]) and not is_empty(row[name])]
     if name is None or not marks:
         return None
     by_meaning = {str(mark).strip().lower() in MARKS: mark for mark in reversed(marks)}
@@ -187,7 +187,7 @@ def _decision(line: str, where: str) -> Decision:
     """
     try:
         entry = json.loads(line, object_pairs_hook=_without_repeats)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not a JSON object with each key once ({error}).") from error
     if not isinstance(entry, dict):
         raise DataError(f"{where} is not a JSON object but {_short(entry)}.")

@@ -55,6 +55,7 @@ def test_a_patch_may_have_a_mark_at_its_beginning_and_ends_of_lines_of_any_kind(
 
 @pytest.mark.parametrize(("text", "said"), [
     ("{", "line 1 is not a JSON object with each key once"),
+    ("[" * 100_000, "line 1 is not a JSON object with each key once"),
     ("\n[1, 2]", "line 2 is not a JSON object but [1, 2]."),
     ('{"id": "a", "id": "b"}', "the key 'id' stands twice"),
     ('{"id": "a", "field": "answers", "before": 1}', "has no 'after'"),
@@ -175,6 +176,7 @@ def test_a_mark_of_unanswerable_questions_follows_the_label_in_its_own_type(mark
 def test_without_marks_there_is_nothing_to_follow():
     assert patches.marks_of([ROW, ROW | {"is_impossible": None}]) is None
     assert patches.marks_of([]) is None
+    assert patches.marks_of([ROW | {"is_impossible": [1]}]) is None
 
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), max_size=12)

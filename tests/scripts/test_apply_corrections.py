@@ -201,6 +201,7 @@ def test_what_does_not_fit_is_refused_and_what_was_there_stays(apply, notes, tmp
     ids = ids_of(notes)
     good = write_lines(tmp_path / "good.jsonl", [correction(ids[0], answer("Aspirin"), None)])
     assert apply("--dataset", notes, "--corrections", good)[0] == 0
+    inside = write_lines(tmp_path / "corrected" / "corrections.jsonl", [])
     before = files_in(tmp_path / "corrected")
     bad = write_lines(tmp_path / "bad.jsonl", [correction(ids[0], answer("Warfarin"), None)])
     other = tmp_path / "other"
@@ -216,6 +217,7 @@ def test_what_does_not_fit_is_refused_and_what_was_there_stays(apply, notes, tmp
         (["--corrections", good, "--output_dir", other], 2, "holds the finished run of another script"),
         (["--corrections", good, "--split", "dev"], 1, "no split 'dev'"),
         (["--corrections", good, "--task", "nli"], 1, "premise"),
+        (["--corrections", inside], 2, "lies in --output_dir"),
         (["--revert"], 1, "no finished run of apply_corrections.py"),
     ]  # fmt: skip
     for words, code, said in refused:

@@ -61,17 +61,15 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     if not options.revert and not options.corrections:
         raise UsageError("give --corrections with the corrections.jsonl to apply (or --revert to take them back).")
     options.output_dir = options.output_dir or (RESTORED_DIR if options.revert else CORRECTED_DIR)
-    source = Path(options.dataset).expanduser()
-    if source.is_file() and source.parent.resolve() == Path(options.output_dir).resolve():
+    source, directory = Path(options.dataset).expanduser(), Path(options.output_dir).resolve()
+    if source.is_file() and source.parent.resolve() == directory:
         raise UsageError(f"--output_dir {options.output_dir} is where --dataset lies: choose another one.")
-    inside = [
-        name for name in options.corrections or () if Path(name).resolve().parent == Path(options.output_dir).resolve()
-    ]
+    files = {Path(name).resolve(): name for name in options.corrections or ()}
+    inside = [name for path, name in files.items() if path.parent == directory]
     if inside:
         raise UsageError(
             f"--corrections {inside[0]} lies in --output_dir, whose files are replaced: choose another one."
         )
-    files = {Path(name).resolve() for name in options.corrections or ()}
     if len(files) < len(options.corrections or ()):
         raise UsageError("--corrections names a file twice: give every reviewer's file once.")
     return options
@@ -141,7 +139,7 @@ def revert(options: argparse.Namespace) -> None:
     lines, changes, manifest = corrected.read(source)
     restored = patches.restored(lines, changes)
     directories.clear(directory, corrected.FILES)
-    outputs.write_text(directory / corrected.CORRECTED, "".join(f"{line}\n" for line in restored))
+    corrected.write_lines(directory, restored)
     fields = {
         "script": corrected.SCRIPT,
         "task": manifest["task"],

@@ -43,9 +43,18 @@ def review_rows(least_characters: int) -> list[dict]:
     return rows
 
 
+def reviewed(path: Path) -> tuple[list[float], list[float], list[float]]:
+    """Seconds to the first row, of forty decisions, and until words can be marked, in a fresh browser."""
+    import browser as headless
+
+    with headless.chromium() as browser:
+        first = headless.open_page(browser, path)
+        decided = [browser.execute_async_script(PRESS, key) / 1000 for key in ["1", "2"] * 20]
+        return [first], decided, [browser.execute_async_script(PRESS, "n") / 1000]
+
+
 def measured_rows() -> list[timing.Row]:
     """For each sort of contexts a row for the first row, one for a decision and one for marking."""
-    import browser as headless
     from datamap.report.review import build_review, fitting
 
     found = []
@@ -53,16 +62,11 @@ def measured_rows() -> list[timing.Row]:
         rows = review_rows(characters)
         page = build_review(rows, title="demo", labels=(), n_rows=len(rows), key="x", show_origin=False)
         note = f"{len(page) / 1e6:.1f} MB, of which {fitting(len(rows), len(page)):,} rows fit"
-        first, decided, marked = [], [], []
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "review.html"
             path.write_text(page, encoding="utf-8", newline="")
-            for _ in range(timing.REPEATS):
-                with headless.chromium() as browser:
-                    first.append(headless.open_page(browser, path))
-                    keys = ["1", "2"] * 20
-                    decided += [browser.execute_async_script(PRESS, key) / 1000 for key in keys]
-                    marked.append(browser.execute_async_script(PRESS, "n") / 1000)
+            measured = [reviewed(path) for _ in range(timing.REPEATS)]
+        first, decided, marked = (sum(parts, []) for parts in zip(*measured, strict=True))
         about = {"amount": len(rows), "unit": "rows", "note": note}
         found += [timing.Row(f"review opened, {name}", "first row", tuple(first), **about),
                   timing.Row(f"review decided, {name}", "a key", tuple(decided)),

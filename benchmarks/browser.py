@@ -93,7 +93,11 @@ def requested(browser: webdriver.Chrome) -> list[str]:
 
 def drag(browser: webdriver.Chrome, name: str, corners: list[tuple[float, float]]) -> None:
     """Drag the pointer around points of a map, given in the map's own coordinates."""
-    places = [browser.execute_script(PLACE, name, x, y) for x, y in corners]
+    drag_along(browser, [browser.execute_script(PLACE, name, x, y) for x, y in corners])
+
+
+def drag_along(browser: webdriver.Chrome, places: list[tuple[float, float]]) -> None:
+    """Drag the pointer along places of the window, in pixels."""
     chain = ActionChains(browser, duration=20)
     for number, (x, y) in enumerate(places):
         chain.w3c_actions.pointer_action.move_to_location(round(x), round(y))

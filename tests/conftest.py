@@ -67,6 +67,15 @@ def still_model(tmp_path_factory, tokenizer) -> Path:
     return save_electra(tmp_path_factory.mktemp("still_electra"), tokenizer, **without)
 
 
+@pytest.fixture(scope="module")
+def chromium():
+    """The browser that the tests of a file share."""
+    from benchmarks import browser as headless
+
+    with headless.chromium() as browser:
+        yield browser
+
+
 @pytest.fixture
 def command(capsys):
     """Run run.py in this process, in float32 unless told otherwise; returns (exit code, stdout, stderr)."""

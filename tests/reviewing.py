@@ -1,7 +1,6 @@
 """A review page made of plain rows, and what a person does with it in headless Chromium."""
 
 import hashlib
-import json
 
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.keys import Keys
@@ -10,6 +9,7 @@ from benchmarks import browser as headless
 from datamap.labels.queue import queue_hash
 from datamap.report.review import build_review
 from tests.browsing import click, script, text_of, wait_for
+from tests.lines import lines_of
 
 ARROWS = {"right": Keys.ARROW_RIGHT, "left": Keys.ARROW_LEFT, "up": Keys.ARROW_UP, "down": Keys.ARROW_DOWN}
 
@@ -72,7 +72,7 @@ def corrections(browser):
     click(browser, "#save")
     path = wait_for(lambda: next(iter(browser.downloads.glob("*.jsonl")), None))
     assert path.name == "corrections.jsonl"
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return lines_of(path)
 
 
 def marked_text(browser):
@@ -107,12 +107,6 @@ def drag_over(browser, first, last, alt=False):
     """, first, last)  # fmt: skip
     if alt:
         ActionChains(browser).key_down(Keys.ALT).perform()
-    chain = ActionChains(browser, duration=20)
-    for number, (x, y) in enumerate(places):
-        chain.w3c_actions.pointer_action.move_to_location(round(x), round(y))
-        if number == 0:
-            chain.w3c_actions.pointer_action.pointer_down()
-    chain.w3c_actions.pointer_action.pointer_up()
-    chain.perform()
+    headless.drag_along(browser, places)
     if alt:
         ActionChains(browser).key_up(Keys.ALT).perform()

@@ -1,7 +1,7 @@
 """The files of a corrected data set: their writers, and what takes a correction back."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +50,14 @@ def disagreements_table(contested: Sequence[Decision]) -> pd.DataFrame:
     return pd.DataFrame(listed, columns=["id", "line", "reviewer", "decision", "after"], dtype=object)
 
 
+def write_lines(directory: Path, lines: Iterable[str]) -> None:
+    """Write corrected.jsonl from its lines."""
+    outputs.write_text(directory / CORRECTED, "".join(f"{line}\n" for line in lines))
+
+
 def write(directory: Path, rows: Sequence[dict | None], changes: pd.DataFrame, summary: dict) -> None:
     """Write corrected.jsonl, changes.csv and review_summary.json."""
-    text = "".join(f"{line_of(row)}\n" for row in rows if row is not None)
-    outputs.write_text(directory / CORRECTED, text)
+    write_lines(directory, (line_of(row) for row in rows if row is not None))
     outputs.write_csv(directory / CHANGES, changes)
     outputs.write_json(directory / SUMMARY, summary)
 

@@ -12,6 +12,8 @@ import helpers
 from datamap.embeddings import encoder
 from datamap.embeddings.vectors import INDEX, METADATA, VECTORS, read_embeddings
 from datamap.errors import DataError
+from tests.lines import write_lines
+from tests.running import in_process
 
 WINDOWS = ("--max_length", "40", "--doc_stride", "12", "--no_cuda")
 
@@ -19,19 +21,7 @@ WINDOWS = ("--max_length", "40", "--doc_stride", "12", "--no_cuda")
 @pytest.fixture
 def extract(capsys):
     """Run extract_embeddings.py in this process; returns (exit code, stdout, stderr)."""
-
-    def call(*argv) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = helpers.run_script(extract_embeddings.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
-def write_rows(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
+    return in_process(capsys, extract_embeddings.main)
 
 
 def demo_rows(variant, n_rows):
@@ -82,7 +72,7 @@ def load(path):
 def test_vectors_equal_an_example_by_example_computation(extract, tiny_model, tokenizer, tmp_path, variant):
     rows = demo_rows(variant, 30)
     rows[3]["answers"] = {"text": [rows[3]["context"]], "answer_start": [0]}  # too long for any window
-    data = write_rows(tmp_path / "rows.jsonl", rows)
+    data = write_lines(tmp_path / "rows.jsonl", rows)
     code, out, err = extract("--model_path", tiny_model, "--dataset", data, "--output_dir", tmp_path / "out", *WINDOWS)
     assert code == 0, err
     vectors, sources = by_id(tmp_path / "out")
@@ -102,7 +92,7 @@ def test_an_answer_far_behind_the_first_window_is_embedded_where_it_stands(extra
     row = {"id": "far", "context": context, "question": "What was stopped?"}
     row["answers"] = {"text": ["Warfarin"], "answer_start": [context.index("Warfarin")]}
     assert len(tokenizer(filler)["input_ids"]) > 512
-    data = write_rows(tmp_path / "rows.jsonl", [row])
+    data = write_lines(tmp_path / "rows.jsonl", [row])
     code, _, err = extract("--model_path", tiny_model, "--dataset", data, "--output_dir", tmp_path / "out", "--no_cuda")
     assert code == 0, err
     vectors, sources = by_id(tmp_path / "out")
@@ -116,7 +106,7 @@ def test_an_answer_far_behind_the_first_window_is_embedded_where_it_stands(extra
 def test_nli_vectors_equal_a_pair_by_pair_computation(extract, tiny_model, tokenizer, tmp_path):
     rows = demo_rows("nli", 20)
     rows[0]["premise"] = "A long premise. " * 200  # cut before the hypothesis
-    data = write_rows(tmp_path / "rows.jsonl", rows)
+    data = write_lines(tmp_path / "rows.jsonl", rows)
     argv = ("--model_path", tiny_model, "--task", "nli", "--dataset", data, "--output_dir", tmp_path / "out")
     code, _, err = extract(*argv, "--no_cuda", "--max_length", 64)
     assert code == 0, err
@@ -137,7 +127,7 @@ def test_neither_batches_nor_the_order_of_rows_change_a_vector(extract, tiny_mod
     shuffled = [rows[n] for n in np.random.default_rng(0).permutation(40)]
     found = []
     for name, order, tokens in (("a", rows, 64), ("b", rows, 4000), ("c", shuffled, 500)):
-        data = write_rows(tmp_path / f"{name}.jsonl", order)
+        data = write_lines(tmp_path / f"{name}.jsonl", order)
         argv = ("--model_path", tiny_model, "--dataset", data, "--output_dir", tmp_path / name, *WINDOWS)
         assert extract(*argv, "--batch_tokens", tokens)[0] == 0
         found.append(by_id(tmp_path / name)[0])
@@ -148,7 +138,7 @@ def test_neither_batches_nor_the_order_of_rows_change_a_vector(extract, tiny_mod
 
 
 def test_a_stopped_run_goes_on_where_it_was(extract, tiny_model, tmp_path, monkeypatch):
-    data = write_rows(tmp_path / "rows.jsonl", demo_rows("", 30))
+    data = write_lines(tmp_path / "rows.jsonl", demo_rows("", 30))
     argv = ("--model_path", tiny_model, "--dataset", data, *WINDOWS)
     monkeypatch.setattr(encoder, "SHARD_ROWS", 8)
     assert extract(*argv, "--output_dir", tmp_path / "whole")[0] == 0
@@ -175,7 +165,7 @@ def test_a_stopped_run_goes_on_where_it_was(extract, tiny_model, tmp_path, monke
 
 
 def test_shards_of_another_model_are_not_used(extract, tiny_model, still_model, tmp_path):
-    data = write_rows(tmp_path / "rows.jsonl", demo_rows("", 6))
+    data = write_lines(tmp_path / "rows.jsonl", demo_rows("", 6))
     shards = tmp_path / "out" / encoder.SHARDS
     shards.mkdir(parents=True)
     np.save(shards / "shard_00000.npy", np.zeros((6, 64), np.float32))
@@ -188,7 +178,7 @@ def test_shards_of_another_model_are_not_used(extract, tiny_model, still_model, 
 
 
 def test_the_rows_that_a_model_was_trained_on_are_embedded_by_default(command, extract, tiny_model, tmp_path):
-    data = write_rows(tmp_path / "rows.jsonl", demo_rows("", 60))
+    data = write_lines(tmp_path / "rows.jsonl", demo_rows("", 60))
     argv = ("--do_train", "--dataset", data, "--model", tiny_model, "--max_train_samples", 25, "--max_steps", 1)
     model, out = tmp_path / "model", tmp_path / "out"
     assert command(*argv, "--validation_fraction", 0.3, "--output_dir", model, *WINDOWS)[0] == 0
@@ -201,7 +191,7 @@ def test_the_rows_that_a_model_was_trained_on_are_embedded_by_default(command, e
     assert list(made["made_from"]) == [str(model / "manifest.json")]
     metadata = json.loads((out / METADATA).read_text())
     assert (metadata["max_length"], metadata["doc_stride"], metadata["n_rows"]) == (40, 12, 25)
-    write_rows(data, demo_rows("", 59))
+    write_lines(data, demo_rows("", 59))
     code, _, err = extract("--model_path", model, "--output_dir", tmp_path / "late", "--no_cuda")
     assert code == 1
     assert "does not hold the 25 rows" in err
@@ -211,7 +201,7 @@ def test_the_rows_that_a_model_was_trained_on_are_embedded_by_default(command, e
 
 
 def test_bfloat16_is_close_and_said(extract, tiny_model, tmp_path):
-    data = write_rows(tmp_path / "rows.jsonl", demo_rows("", 8))
+    data = write_lines(tmp_path / "rows.jsonl", demo_rows("", 8))
     argv = ("--model_path", tiny_model, "--dataset", data, *WINDOWS)
     assert extract(*argv, "--output_dir", tmp_path / "a")[0] == 0
     assert extract(*argv, "--output_dir", tmp_path / "b", "--bf16")[0] == 0
@@ -225,7 +215,7 @@ def test_bfloat16_is_close_and_said(extract, tiny_model, tmp_path):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, tiny_model):
     place = tmp_path_factory.mktemp("embeddings")
-    data = write_rows(place / "rows.jsonl", demo_rows("", 6))
+    data = write_lines(place / "rows.jsonl", demo_rows("", 6))
     argv = ["--model_path", tiny_model, "--dataset", data, "--output_dir", place / "out", *WINDOWS]
     assert helpers.run_script(extract_embeddings.main, [str(word) for word in argv]) == 0
     return place / "out"

@@ -12,6 +12,7 @@ import torch
 from datamap.errors import DataError
 from datamap.evaluation.qa import QaPrediction
 from datamap.features.windows import QaWindows
+from tests.lines import lines_of
 from tests.rows import qa_frame
 
 ROWS = [
@@ -23,10 +24,6 @@ ROWS = [
 ]  # fmt: skip
 LENGTHS = {"max_length": 32, "doc_stride": 8}
 PREDICT = ("--do_predict", "--max_length", 32, "--doc_stride", 8, "--no_cuda")
-
-
-def read_jsonl(path) -> list[dict]:
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
 def write_jsonl(path: Path, rows: list[dict]) -> Path:
@@ -161,7 +158,7 @@ def test_predictions_are_those_of_a_loop_over_transformers_windows(command, mode
     assert (code, out) == (0, "3 questions answered\n"), err
     assert "Answers of up to 6 tokens." in err
     expected = independent_predictions(model, ROWS, 6)
-    for row, source, (answer, start, prob) in zip(read_jsonl(model / "predictions.jsonl"), ROWS, expected, strict=True):
+    for row, source, (answer, start, prob) in zip(lines_of(model / "predictions.jsonl"), ROWS, expected, strict=True):
         assert list(row) == [*source, "predicted_answer", "predicted_start", "predicted_score", "predicted_prob"]
         assert {name: row[name] for name in source} == source
         assert (row["predicted_answer"], row["predicted_start"]) == (answer, start)
@@ -189,7 +186,7 @@ def test_labels_that_are_there_are_ignored(command, model, tmp_path, kind):
         argv = ("--dataset", write_jsonl(tmp_path / f"{name}.jsonl", rows), "--output_dir", tmp_path / name)
         code, _, err = command(*PREDICT, "--model", model, *argv, "--strict_data")
         assert code == 0, err
-    first, second = (read_jsonl(tmp_path / name / "predictions.jsonl") for name in ("plain", "labelled"))
+    first, second = (lines_of(tmp_path / name / "predictions.jsonl") for name in ("plain", "labelled"))
     for row in second:
         row.pop("is_impossible", None)
     assert second == first
@@ -199,7 +196,7 @@ def test_ids_that_are_made_are_those_of_an_evaluation(command, model, tmp_path):
     argv = ("--model", model, "--max_length", 96, "--doc_stride", 16, "--no_cuda", "--dataset", "demo")
     assert command("--do_eval", *argv, "--max_answer_length", 6, "--output_dir", tmp_path / "a")[0] == 0
     assert command("--do_predict", *argv, "--split", "validation", "--output_dir", tmp_path / "b")[0] == 0
-    evaluated, predicted = (read_jsonl(tmp_path / name) for name in ("a/eval_predictions.jsonl", "b/predictions.jsonl"))
+    evaluated, predicted = (lines_of(tmp_path / name) for name in ("a/eval_predictions.jsonl", "b/predictions.jsonl"))
     names = ("id", "predicted_answer", "predicted_start")
     assert [[row[name] for name in names] for row in predicted] == [[row[name] for name in names] for row in evaluated]
     assert len(predicted) > 100
@@ -211,7 +208,7 @@ def test_the_null_outcome_takes_part_where_the_model_was_trained_so(command, tra
     assert command(*argv, "--output_dir", tmp_path / "default")[0] == 0
     assert command(*argv, "--output_dir", tmp_path / "never", "--null_score_threshold", 100)[0] == 0
     assert command(*argv, "--output_dir", tmp_path / "always", "--null_score_threshold", -100)[0] == 0
-    rows = {name: read_jsonl(tmp_path / name / "predictions.jsonl") for name in ("default", "never", "always")}
+    rows = {name: lines_of(tmp_path / name / "predictions.jsonl") for name in ("default", "never", "always")}
     for default, never, always in zip(*rows.values(), strict=True):
         assert (always["predicted_answer"], always["predicted_start"]) == ("", None)
         assert never["predicted_answer"] != ""
@@ -228,7 +225,7 @@ def test_without_a_manifest_there_is_always_an_answer_of_up_to_30_tokens(command
     code, _, err = command(*PREDICT, "--model", model, "--dataset", notes)
     assert code == 0, err
     assert "Answers of up to 30 tokens." in err
-    rows = read_jsonl(model / "predictions.jsonl")
+    rows = lines_of(model / "predictions.jsonl")
     assert all(row["predicted_answer"] and "null_score_diff" not in row for row in rows)
     code, _, err = command(*PREDICT, "--model", model, "--dataset", notes, "--null_score_threshold", 1)
     assert (code, "the model was trained on no unanswerable questions" in err) == (2, True)
@@ -242,7 +239,7 @@ def test_nli_gives_labels_and_scores(command, tiny_model, tmp_path):
     code, out, err = command(*argv, write_jsonl(tmp_path / "pairs.jsonl", rows))
     assert code == 0, err
     assert out.startswith("2 pairs labelled: entailment ")
-    found = read_jsonl(model / "predictions.jsonl")
+    found = lines_of(model / "predictions.jsonl")
     for row, source in zip(found, rows, strict=True):
         assert list(row) == ["id", *source, "predicted_label", "predicted_scores"]
         assert list(row["predicted_scores"]) == ["entailment", "neutral", "contradiction"]
@@ -253,7 +250,7 @@ def test_nli_gives_labels_and_scores(command, tiny_model, tmp_path):
     labelled = [row | {"label": label} for row, label in zip(rows, ("no such label", -1), strict=True)]
     code, _, err = command(*argv, write_jsonl(tmp_path / "labelled.jsonl", labelled), "--output_dir", tmp_path / "l")
     assert code == 0, err
-    again = read_jsonl(tmp_path / "l" / "predictions.jsonl")
+    again = lines_of(tmp_path / "l" / "predictions.jsonl")
     assert [row["predicted_scores"] for row in again] == [row["predicted_scores"] for row in found]
 
 
@@ -263,7 +260,7 @@ def test_rows_that_cannot_be_predicted_are_listed(command, model, tmp_path):
     code, _, err = command(*PREDICT, "--model", model, "--dataset", notes, "--strict_data")
     assert (code, "--strict_data: the data have 2 problems" in err) == (1, True)
     assert command(*PREDICT, "--model", model, "--dataset", notes)[0] == 0
-    assert [row["id"] for row in read_jsonl(model / "predictions.jsonl")] == ["t1", "t2", "t3", "t5"]
+    assert [row["id"] for row in lines_of(model / "predictions.jsonl")] == ["t1", "t2", "t3", "t5"]
     lines = (model / "predict_data_problems.csv").read_text().splitlines()
     assert sorted(line.split(",")[0] for line in lines[1:]) == ["t4", "t5"]
     code, _, err = command(*PREDICT, "--model", model, "--dataset", write_jsonl(tmp_path / "no.jsonl", rows[3:4]))
@@ -282,7 +279,7 @@ def test_predictions_are_replaced_as_evaluations_are(command, model, tmp_path):
     assert f"{model} holds predictions of {model} on {notes}, split train (3 rows)" in err
     assert "with --do_predict alone replaces them alone" in err
     assert command(*argv, others, "--overwrite_output_dir")[0] == 0
-    assert len(read_jsonl(model / "predictions.jsonl")) == 2
+    assert len(lines_of(model / "predictions.jsonl")) == 2
     assert (model / "manifest.json").is_file()
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from datamap.files import pictures
+from tests.running import in_process
 from tests.sides import build
 
 
@@ -10,15 +11,8 @@ from tests.sides import build
 def analyze(capsys):
     """Run analyze_dataset.py in this process; returns (exit code, stdout, stderr)."""
     import analyze_dataset
-    import helpers
 
-    def call(*argv) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = helpers.run_script(analyze_dataset.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return in_process(capsys, analyze_dataset.main)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import pytest
 
 from datamap.files import manifests, outputs, pictures
 from tests.recordings import dynamics, load, read_samples, read_table, record
+from tests.running import in_process
 
 TABLES = ("cartography_regions.csv", "question_type_analysis.csv", "category_samples.json")
 FIGURES = ("cartography_map.png", 
@@ -34,15 +35,8 @@ MEANS = {
 def analyze(capsys):
     """Run analyze_cartography.py in this process; returns (exit code, stdout, stderr)."""
     import analyze_cartography
-    import helpers
 
-    def call(*argv) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = helpers.run_script(analyze_cartography.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return in_process(capsys, analyze_cartography.main)
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from datamap.data.examples import load_examples
 from datamap.data.sources import open_source
 from datamap.files import manifests, outputs
 from datamap.labels.rows import row_hash
+from tests.lines import lines_of, write_lines
+from tests.running import in_process
 
 CONTEXT = "Aspirin 81 mg was stopped. Warfarin 5 mg was begun."
 NONE = {"text": [], "answer_start": []}
@@ -19,15 +21,6 @@ def answer(text):
     return {"text": [text], "answer_start": [CONTEXT.index(text)]} if text else NONE
 
 
-def write_lines(path, rows):
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def lines_of(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def correction(identifier, before, after, **more):
     return {"id": identifier, "field": "answers", "before": before, "after": after} | more
 
@@ -36,17 +29,9 @@ def correction(identifier, before, after, **more):
 def apply(capsys, tmp_path, monkeypatch):
     """Run apply_corrections.py in an empty directory; returns (exit code, stdout, stderr)."""
     import apply_corrections
-    import helpers
 
     monkeypatch.chdir(tmp_path)
-
-    def call(*argv):
-        capsys.readouterr()
-        code = helpers.run_script(apply_corrections.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return in_process(capsys, apply_corrections.main)
 
 
 @pytest.fixture

@@ -15,15 +15,12 @@ from datamap.crossfit import state
 from datamap.dynamics import recordings
 from datamap.evaluation.metrics import normalize_answer
 from datamap.files import manifests, outputs
+from tests.lines import lines_of, write_lines
 from tests.one_by_one import alone, distance, gold_of_window, softmax, window_numbers
 from tests.paths import ROOT
 
 MAX_LENGTH, STRIDE = 48, 12
 COMMON = ["--do_train", "--cross_fit", "3", "--max_length", MAX_LENGTH, "--doc_stride", STRIDE, "--no_cuda"]
-
-
-def read_lines(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def demo_rows(variant):
@@ -68,7 +65,7 @@ def test_nothing_but_the_recording_and_the_models_is_written(fitted):
 
 
 def test_no_model_saw_a_context_that_it_judges(fitted):
-    predictions = read_lines(fitted / "crossfit_output" / recordings.CROSSFIT_PREDICTIONS)
+    predictions = lines_of(fitted / "crossfit_output" / recordings.CROSSFIT_PREDICTIONS)
     rows = demo_rows("demo:v2")
     fold = pd.Series({row["id"]: row["fold"] for row in predictions})
     assert fold.value_counts().sum() == 45
@@ -134,7 +131,7 @@ def test_every_number_equals_a_loop_over_examples_with_the_fold_s_model(fitted, 
     directory, rows = fitted / "crossfit_output", demo_rows("demo:v2")
     longest = manifests.read_manifest(directory)["settings"]["max_answer_length"]
     last = recordings.read_epoch(recordings.epoch_path(directory, 2)).set_index("id")
-    predictions = read_lines(directory / recordings.CROSSFIT_PREDICTIONS)
+    predictions = lines_of(directory / recordings.CROSSFIT_PREDICTIONS)
     unanswerable = [row for row in predictions if not rows.loc[row["id"], "answers"]["text"]]
     chosen = [*unanswerable[:3], *[row for row in predictions if row not in unanswerable][:9]]
     assert {row["fold"] for row in chosen} == {1, 2, 3}
@@ -189,7 +186,7 @@ def test_nli_probabilities_are_those_of_the_fold_s_model(command, tmp_path, monk
     directory, rows = tmp_path / "crossfit_output", demo_rows("demo:nli")
     last = recordings.read_epoch(recordings.epoch_path(directory, 1)).set_index("id")
     assert list(last.columns) == ["epoch", "gold_prob", "correct", "margin", "loss", "el2n", *recordings.COUNTS]
-    for predicted in read_lines(directory / recordings.CROSSFIT_PREDICTIONS)[:10]:
+    for predicted in lines_of(directory / recordings.CROSSFIT_PREDICTIONS)[:10]:
         row = rows.loc[predicted["id"]]
         model = AutoModelForSequenceClassification.from_pretrained(directory / f"fold_{predicted['fold']}").eval()
         with torch.no_grad():
@@ -258,20 +255,16 @@ def test_another_run_and_folders_of_others_are_left_alone(command, tmp_path, mon
     assert [path.name for path in (tmp_path / "other").iterdir()] == ["manifest.json"]
 
 
-def write_rows(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-
-
 def test_more_folds_than_contexts_and_a_label_in_one_fold_are_refused(command, tmp_path, monkeypatch, tiny_model):
     monkeypatch.chdir(tmp_path)
     answers = {"text": ["aspirin"], "answer_start": [10]}
     rows = [{"context": f"Eve takes aspirin {n % 2}.", "question": f"{n}?", "answers": answers} for n in range(8)]
-    write_rows(tmp_path / "two.jsonl", rows)
+    write_lines(tmp_path / "two.jsonl", rows)
     code, _, stderr = command(*COMMON, "--dataset", "two.jsonl", "--model", tiny_model)
     assert code == 1
     assert "--cross_fit 3: the 8 rows have 2 contexts" in stderr
     rows = [{"premise": f"p {n}", "hypothesis": f"h {n}", "label": "entailment"} for n in range(9)]
-    write_rows(tmp_path / "rare.jsonl", [*rows, {"premise": "p", "hypothesis": "h", "label": "contradiction"}])
+    write_lines(tmp_path / "rare.jsonl", [*rows, {"premise": "p", "hypothesis": "h", "label": "contradiction"}])
     argv = ["--do_train", "--task", "nli", "--no_cuda", "--model", tiny_model, "--cross_fit", "3"]
     code, _, stderr = command(*argv, "--dataset", "rare.jsonl")
     assert code == 1

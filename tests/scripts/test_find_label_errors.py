@@ -11,6 +11,7 @@ import pytest
 from datamap.data.examples import load_examples
 from datamap.data.sources import open_source
 from datamap.files import manifests, outputs
+from tests.lines import lines_of, write_lines
 from tests.pages import report_data
 
 TEXT = ("id", "kind", "label", "proposal", "predicted_answer", "question", "context", "reason")
@@ -25,10 +26,6 @@ def in_directory(cwd, main, *argv):
     code = helpers.run_script(main, [str(word) for word in argv])
     os.chdir(before)
     return code
-
-
-def write_rows(path, rows):
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 def qa_rows():
@@ -48,7 +45,7 @@ def recorded(tmp_path_factory, tiny_model):
     import run
 
     cwd = tmp_path_factory.mktemp("recorded")
-    write_rows(cwd / "notes.jsonl", qa_rows())
+    write_lines(cwd / "notes.jsonl", qa_rows())
     common = ["--do_train", "--model", tiny_model, "--no_cuda", "--num_train_epochs", 2, "--learning_rate", "3e-3",
               "--precision", "float32", "--save_strategy", "no", "--max_train_samples", 44]  # fmt: skip
     qa = [*common, "--dataset", "notes.jsonl", "--max_length", 64, "--doc_stride", 16]
@@ -75,8 +72,7 @@ def find(capsys):
 
 @pytest.fixture(scope="module")
 def predictions(recorded):
-    lines = (recorded / "crossfit_output" / "crossfit_predictions.jsonl").read_text(encoding="utf-8").splitlines()
-    return {row["id"]: row for row in map(json.loads, lines)}
+    return {row["id"]: row for row in lines_of(recorded / "crossfit_output" / "crossfit_predictions.jsonl")}
 
 
 def test_every_row_is_ranked_by_what_the_recording_says(recorded, predictions, find, tmp_path):
@@ -287,10 +283,10 @@ def test_other_predictions_or_other_texts_are_refused(recorded, find, tmp_path):
         copy = shutil.copytree if source.is_dir() else shutil.copy
         copy(source, tmp_path / name)
     rows = qa_rows()
-    write_rows(tmp_path / "notes.jsonl", [row | {"question": row["question"] + "?"} for row in rows])
+    write_lines(tmp_path / "notes.jsonl", [row | {"question": row["question"] + "?"} for row in rows])
     code, _, stderr = find(tmp_path)
     assert (code, "but with other texts" in stderr) == (1, True)
-    write_rows(tmp_path / "notes.jsonl", rows)
+    write_lines(tmp_path / "notes.jsonl", rows)
     path = tmp_path / "crossfit_output" / "crossfit_predictions.jsonl"
     path.write_text(path.read_text(encoding="utf-8").replace('"fold": 1', '"fold": 2', 1), encoding="utf-8")
     code, _, stderr = find(tmp_path)

@@ -1,29 +1,22 @@
 """From suspects over a person in a browser to a corrected data set: what the page saves is what the script applies."""
 
-import json
 import re
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import browser as headless
 from datamap.data.examples import load_examples
 from datamap.data.sources import open_source
 from datamap.files import outputs
 from datamap.labels import queue, rows
 from tests.browsing import script, text_of
+from tests.lines import lines_of, write_lines
 from tests.reviewing import corrections, opened_review, press, save_review
 
 pytestmark = pytest.mark.browser
 
 N_SHOWN = 80
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with headless.chromium() as browser:
-        yield browser
 
 
 def queued(name, task):
@@ -46,15 +39,6 @@ def apply(*words):
     import helpers
 
     return helpers.run_script(apply_corrections.main, [str(word) for word in words])
-
-
-def write_lines(path, lines):
-    path.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines), encoding="utf-8")
-    return path
-
-
-def lines_of(path):
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.mark.parametrize(("name", "task", "keys"), [("demo:v2", "qa", "12budn"), ("demo:nli", "nli", "123d")])

@@ -8,12 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.lines import lines_of
+
 SMALL = ("--max_train_samples", 40, "--max_eval_samples", 30, "--num_train_epochs", 1, "--max_length", 48,
          "--doc_stride", 12, "--no_cuda", "--logging_steps", 2)  # fmt: skip
-
-
-def read_jsonl(path):
-    return [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +52,7 @@ def test_predictions_carry_the_source_and_the_scores(trained):
     from datamap.demo.data import make_demo
     from datamap.files.manifests import ids_hash
 
-    rows = read_jsonl(trained / "eval_predictions.jsonl")
+    rows = lines_of(trained / "eval_predictions.jsonl")
     source = {(row["context"], row["question"]) for row in make_demo("v2")["validation"]}
     assert len(rows) == 30
     assert all((row["context"], row["question"]) in source for row in rows)
@@ -71,7 +69,7 @@ def test_predictions_carry_the_source_and_the_scores(trained):
 def test_metrics_equal_the_evaluate_metric_on_the_predictions(trained):
     from datamap.evaluation.squad_metric import SquadMetric
 
-    rows = read_jsonl(trained / "eval_predictions.jsonl")
+    rows = lines_of(trained / "eval_predictions.jsonl")
     figures = json.loads((trained / "eval_metrics.json").read_text())
     answers = [{key: row["answers"][key] for key in ("text", "answer_start")} for row in rows]
     expected = SquadMetric(keep_in_memory=True).compute(
@@ -97,7 +95,7 @@ def test_the_best_threshold_gives_the_best_score(trained, command, tmp_path):
 
 
 def test_nbest_lists_begin_with_the_prediction(trained):
-    rows, nbest = (read_jsonl(trained / f"{name}_predictions.jsonl") for name in ("eval", "nbest"))
+    rows, nbest = (lines_of(trained / f"{name}_predictions.jsonl") for name in ("eval", "nbest"))
     for row, listed in zip(rows, nbest, strict=True):
         assert row["id"] == listed["id"]
         assert listed["nbest"][0]["text"] == row["predicted_answer"]
@@ -145,7 +143,7 @@ def test_nli_writes_labels_and_scores(command, tmp_path, tiny_model):
                            "--output_dir", tmp_path / "out", "--max_train_samples", 30, "--max_eval_samples", 20,
                            "--num_train_epochs", 1, "--no_cuda")  # fmt: skip
     assert code == 0
-    rows = read_jsonl(tmp_path / "out" / "eval_predictions.jsonl")
+    rows = lines_of(tmp_path / "out" / "eval_predictions.jsonl")
     figures = json.loads((tmp_path / "out" / "eval_metrics.json").read_text())
     names = ["entailment", "neutral", "contradiction"]
     for row in rows:
@@ -220,14 +218,14 @@ def test_rows_are_held_out_by_whole_contexts_where_there_is_no_split(
     code, _, err = command("--do_train", "--do_eval", "--dataset", small_file, "--model", tiny_model, "--max_steps", 1,
                            "--validation_fraction", 0.5, "--output_dir", tmp_path / "out", "--no_cuda")  # fmt: skip
     assert code == 0, err
-    held_out = {row["context"] for row in read_jsonl(tmp_path / "out" / "eval_predictions.jsonl")}
+    held_out = {row["context"] for row in lines_of(tmp_path / "out" / "eval_predictions.jsonl")}
     assert len(held_out) == 2
     data = json.loads((tmp_path / "out" / "manifest.json").read_text())["data"]
     assert (data["train"]["n_rows"], data["eval"]["n_rows"]) == (4, 4)
     code, _, _ = command("--do_eval", "--dataset", small_file, "--model", tmp_path / "out", "--no_cuda",
                          "--validation_fraction", 0.5, "--output_dir", tmp_path / "again")  # fmt: skip
     assert code == 0
-    assert {row["context"] for row in read_jsonl(tmp_path / "again" / "eval_predictions.jsonl")} == held_out
+    assert {row["context"] for row in lines_of(tmp_path / "again" / "eval_predictions.jsonl")} == held_out
     argv = ("--do_eval", "--dataset", small_file, "--model", tmp_path / "out", "--output_dir", tmp_path / "seen")
     code, _, err = command(*argv, "--validation_fraction", 0.3)
     assert "with 0.5 held out, so it has seen these rows" in err

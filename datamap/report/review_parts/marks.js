@@ -65,12 +65,19 @@ function characterBeside(text, place, step) {
 
 const rangeOf = ({ anchor, focus }) => [Math.min(anchor, focus), Math.max(anchor, focus)];
 
-// The selection moved by words; with `extends` its other end stays.
-function movedByWord(words, pick, step, extending) {
-  const inside = (edge, other) => wordAt(words, edge > other ? edge - 1 : edge);
-  const to = Math.min(words.length - 1, Math.max(0, inside(pick.focus, pick.anchor) + step));
-  const from = extending ? inside(pick.anchor, pick.focus) : to;
+// The place of the character at an end of a selection that lies inside it.
+const insideOf = (end, other) => (end > other ? end - 1 : end);
+
+// The selection whose moving end is a word; with `extending` the word at its other end stays, else it is this word alone.
+function movedTo(words, pick, to, extending) {
+  const from = extending ? wordAt(words, insideOf(pick.anchor, pick.focus)) : to;
   return to >= from ? { anchor: words[from][0], focus: words[to][1] } : { anchor: words[from][1], focus: words[to][0] };
+}
+
+// The selection moved by words.
+function movedByWord(words, pick, step, extending) {
+  const to = wordAt(words, insideOf(pick.focus, pick.anchor)) + step;
+  return movedTo(words, pick, Math.min(words.length - 1, Math.max(0, to)), extending);
 }
 
 // The selection moved by characters; it never becomes empty.
@@ -87,17 +94,14 @@ function movedByCharacter(text, pick, step, extending) {
 
 // The selection moved to the line above or below: its word nearest to the same place across.
 function movedByLine(box, words, pick, step, extending) {
-  const edge = pick.focus > pick.anchor ? pick.focus - 1 : pick.focus;
+  const edge = insideOf(pick.focus, pick.anchor);
   const rect = domRange(box, edge, edge + 1).getBoundingClientRect();
   const height = parseFloat(getComputedStyle(box).lineHeight);
   const hidden = rect.top - height < box.getBoundingClientRect().top || rect.bottom + height > box.getBoundingClientRect().bottom;
   if (hidden) box.scrollTop += step * height;
   const y = (rect.top + rect.bottom) / 2 + step * height - (hidden ? step * height : 0);
   const place = placeAtPoint(box, rect.left + 1, y);
-  if (place === null) return movedByWord(words, pick, step, extending);
-  const to = wordAt(words, place);
-  const from = extending ? wordAt(words, pick.anchor > pick.focus ? pick.anchor - 1 : pick.anchor) : to;
-  return to >= from ? { anchor: words[from][0], focus: words[to][1] } : { anchor: words[from][1], focus: words[to][0] };
+  return place === null ? movedByWord(words, pick, step, extending) : movedTo(words, pick, wordAt(words, place), extending);
 }
 
 // Whether the paragraph around a place is written from right to left: its first letter says so.

@@ -1,8 +1,10 @@
 // The screen: one row at a time, keys, and what follows a decision.
 
-const QA_KEYS = [
-  ["1", "first", "The first answer is right"], ["2", "second", "The second answer is right"], ["b", "both", "Both are right"],
-  ["n", "mark", "Neither: mark the right words"], ["u", "no-answer", "The text does not answer it"],
+// Keys with the names of their buttons, which those of single answers and labels do not have here.
+const ANSWER_KEYS = [["1", "", "The first answer is right"], ["2", "", "The second answer is right"]];
+const LABEL_KEYS = [["1 …", "", "This label is right"]];
+const NEITHER_KEYS = [
+  ["b", "both", "Both are right"], ["n", "mark", "Neither: mark the right words"], ["u", "no-answer", "The text does not answer it"],
 ];
 const COMMON_KEYS = [["d", "leave-out", "Leave this row out of the data"], ["s", "later", "Later (no decision)"], ["z", "undo", "Undo"]];
 const SAID = {
@@ -80,8 +82,8 @@ function show(page, place) {
 }
 
 function fillActions(page, row) {
-  const has = { first: !page.isNli, second: !page.isNli && Boolean(row.other), both: !page.isNli && bothCanBe(row), undo: page.history.length > 0 };
-  const keys = [...(page.isNli ? [] : QA_KEYS.slice(2)), ...COMMON_KEYS];
+  const has = { both: !page.isNli && bothCanBe(row), undo: page.history.length > 0 };
+  const keys = [...(page.isNli ? [] : NEITHER_KEYS), ...COMMON_KEYS];
   byId("actions").replaceChildren(...keys.map(([key, name, text]) => make("button", { type: "button", id: name, "aria-keyshortcuts": key, disabled: has[name] === false, onclick: () => press(page, key) }, text, " ", make("kbd", {}, key))));
 }
 
@@ -161,11 +163,9 @@ function startMarking(page, pick) {
   page.words ??= wordsOf(page.context);
   if (!page.words.length) return;
   page.marking = true;
-  if (!pick) {
-    const first = spansOf(page, currentRow(page))[0];
-    const [from, to] = page.words[wordAt(page.words, first ? first.from : 0)];
-    page.pick = { anchor: from, focus: to };
-  } else page.pick = { anchor: pick[0], focus: pick[1] };
+  const first = spansOf(page, currentRow(page))[0];
+  const [anchor, focus] = pick ?? page.words[wordAt(page.words, first ? first.from : 0)];
+  page.pick = { anchor, focus };
   byId("marking").hidden = false;
   byId("actions").hidden = true;
   byId("context").classList.add("marking");
@@ -317,7 +317,7 @@ async function openFile(page, file) {
 function fillHelp(page) {
   const afterwards = page.head.show_origin ? "" : " Which one is published is told afterwards.";
   byId("task").textContent = `Read, then say which ${page.isNli ? "label" : "answer"} is right.${afterwards}`;
-  const choose = page.isNli ? [["1 …", "", "This label is right"]] : QA_KEYS;
+  const choose = page.isNli ? LABEL_KEYS : [...ANSWER_KEYS, ...NEITHER_KEYS];
   byId("key-list").replaceChildren(...[...choose, ...COMMON_KEYS, ["?", "", "This help"]].flatMap(([key, , text]) => [make("dt", {}, make("kbd", {}, key)), make("dd", {}, text)]));
 }
 

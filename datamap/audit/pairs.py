@@ -1,0 +1,94 @@
+"""The rows that meet, as pairs: what pairs.csv holds, and which of them contradict each other."""
+
+import numpy as np
+import pandas as pd
+
+from datamap.audit.meetings import Level, Meetings, Rows
+from datamap.evaluation.metrics import normalize_answer
+
+COLUMNS = ("id", "split", "other_id", "other_split", "level", "similarity", "contradiction")
+SAME_TEXTS = ("exact", "normalised")
+
+
+def labels(rows: Rows) -> np.ndarray:
+    """One number for every label, int64 [n]: NLI the label; QA the normalised first answer, of no answer another one."""
+    if not rows.is_qa:
+        return rows.frame["label"].to_numpy(dtype=np.int64)
+    texts = [repr(normalize_answer(answer["text"][0])) if answer["text"] else "" for answer in rows.frame["answers"]]
+    return pd.factorize(np.array(texts, dtype=object))[0].astype(np.int64)
+
+
+def contradictions(keys: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """Whether another row has the same key and another label, bool [n]."""
+    return (pd.Series(label).groupby(keys).transform("nunique") > 1).to_numpy()
+
+
+def pairs_table(rows: Rows, meetings: Meetings) -> pd.DataFrame:
+    """The pairs of rows that meet, by strength and then by row: each member of a group beside the group's first.
+
+    Of contexts that lie in each other every pair is there, each context by its first row in each split.
+
+    Returns:
+        `id, split` and `other_id, other_split` (the earlier row), `level` (the strongest at which these two meet),
+        `similarity` in [0, 1] (contained: the share of the inner context's runs of five words; else 1), `contradiction`
+        (whether rows of the same texts have different labels; missing at weaker levels).
+    """
+    parts = []
+    for number, (name, level) in enumerate(meetings.levels.items()):
+        if name != "contained":
+            first, member = _beside_first(level)
+            found = _strongest(meetings, first, member, number)
+            parts.append(pd.DataFrame({"first": first, "member": member, "level": found, "similarity": 1.0}))
+    names = np.array(list(meetings.levels), dtype=object)
+    inside = _contained_pairs(rows, meetings)
+    parts.append(inside.assign(level=list(names).index("contained")))
+    table = pd.concat(parts, ignore_index=True).sort_values(["level", "member", "first"], kind="stable")
+    table = table.drop_duplicates(["first", "member"], ignore_index=True)
+    return _named(rows, table, names)
+
+
+def _beside_first(level: Level) -> tuple[np.ndarray, np.ndarray]:
+    """(the first row of a group, another member of it) of every other member."""
+    order = np.lexsort((level.row, level.group))
+    row, group = level.row[order], level.group[order]
+    is_first = np.r_[True, group[1:] != group[:-1]] if len(row) else np.zeros(0, dtype=bool)
+    first = row[is_first][np.cumsum(is_first) - 1] if len(row) else row
+    return first[~is_first], row[~is_first]
+
+
+def _strongest(meetings: Meetings, first: np.ndarray, member: np.ndarray, found_at: int) -> np.ndarray:
+    """The number of the strongest level at which two rows meet that meet at `found_at`, int64 [n_pairs]."""
+    found = np.full(len(first), found_at, dtype=np.int64)
+    for number, name in reversed(list(enumerate(meetings.levels))[:found_at]):
+        if name in meetings.keys:
+            key = meetings.keys[name]
+            found[(key[first] == key[member]) & (key[first] >= 0)] = number
+    return found
+
+
+def _contained_pairs(rows: Rows, meetings: Meetings) -> pd.DataFrame:
+    """The pairs of contexts that lie in each other, each by its first row in each split."""
+    table = pd.DataFrame({"text": meetings.text_of, "side": rows.side, "row": np.arange(len(rows.frame))})
+    firsts = table.drop_duplicates(["text", "side"])[["text", "row"]]
+    pairs = meetings.contained.merge(firsts, left_on="inner", right_on="text")
+    pairs = pairs.merge(firsts, left_on="outer", right_on="text", suffixes=("", "_outer"))
+    one, other = pairs["row"].to_numpy(dtype=np.int64), pairs["row_outer"].to_numpy(dtype=np.int64)
+    found = {"first": np.minimum(one, other), "member": np.maximum(one, other), "similarity": pairs["similarity"]}
+    return pd.DataFrame(found).reset_index(drop=True)
+
+
+def _named(rows: Rows, table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
+    """The pairs with ids and names in place of numbers."""
+    ids, splits = rows.frame["id"].to_numpy(), rows.frame["split"].to_numpy()
+    first, member = table["first"].to_numpy(dtype=np.int64), table["member"].to_numpy(dtype=np.int64)
+    level, label = names[table["level"].to_numpy(dtype=np.int64)], labels(rows)
+    differs = pd.array(label[first] != label[member], dtype="boolean")
+    differs[~np.isin(level, SAME_TEXTS)] = pd.NA
+    columns = (ids[member], splits[member], ids[first], splits[first], level, table["similarity"], differs)
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def with_alike(table: pd.DataFrame, near: pd.DataFrame) -> pd.DataFrame:
+    """The pairs of `pairs_table`, then those of `alike.alike_pairs` at the level "alike", with their cosine."""
+    alike = near.rename(columns={"cosine": "similarity"}).assign(level="alike", contradiction=pd.NA)
+    return pd.concat([table, alike[list(COLUMNS)]], ignore_index=True)

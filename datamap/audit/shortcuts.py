@@ -1,0 +1,6 @@
+def shortcuts(rows, groups):
+    return {}
+
+
+def lines(found, ablations):
+    return []

@@ -1,0 +1,63 @@
+"""Wordings that questions were filled from: what is left of a question without what it takes from its context."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from datamap.audit.texts import normalised
+
+SLOT = "_"
+LEAST_WORDS = 2
+_MONTHS = frozenset(
+    """
+    january february march april june july august september october november december jan feb mar apr jun jul aug sep
+    sept oct nov dec monday tuesday wednesday thursday friday saturday sunday
+    """.split()
+)
+# Words of English grammar, which a question does not take from its context even where both have them.
+_GRAMMAR = frozenset(
+    """
+    a an the this that these those and or but nor if than then so as of at by for from in into on onto off out over
+    under up down to toward towards with within without about above across after against along among around before
+    behind below beneath beside between beyond during except near per since through throughout till until upon via
+    is are was were be been being am do does did done doing has have had having can could will would shall should may
+    might must not no any some all both each every either neither such only own same other another there here
+    i me my mine we us our ours you your yours he him his she her hers it its they them their theirs
+    who whom whose what which when where why how many much more most few less least very too also just ever never
+    s t d m re ve ll don doesn didn isn aren wasn weren hasn haven hadn won wouldn shouldn couldn
+    """.split()
+)
+
+
+def wordings(questions: Sequence[str], contexts: Sequence[str], context_of: np.ndarray) -> list[str]:
+    """The wording of every question, "" where fewer than two words are left.
+
+    In the question's normalised words, each word that its context has too is a slot, unless it is one of English grammar;
+    so is a word with a digit and the name of a month or day. Slots that follow each other are one, `_`.
+
+    Args:
+        questions: normalised.
+        contexts: normalised, distinct.
+        context_of: the number of each question's context, int64 [n].
+    """
+    found = [""] * len(questions)
+    order = np.argsort(context_of, kind="stable")
+    current, words = -1, frozenset[str]()
+    for row in order:
+        if context_of[row] != current:
+            current = context_of[row]
+            words = frozenset(contexts[current].split())
+        found[row] = wording(questions[row], words)
+    return found
+
+
+def wording(question: str, context_words: frozenset[str]) -> str:
+    """The wording of one normalised question beside the words of its context."""
+    kept: list[str] = []
+    for word in question.split():
+        is_slot = any(map(str.isdigit, word)) or word in _MONTHS or (word in context_words and word not in _GRAMMAR)
+        if not is_slot:
+            kept.append(word)
+        elif not kept or kept[-1] != SLOT:
+            kept.append(SLOT)
+    return " ".join(kept) if len(kept) - kept.count(SLOT) >= LEAST_WORDS else ""

@@ -1,5 +1,6 @@
 """Wordings that questions were filled from: what is left of a question without what it takes from its context."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,31 +33,34 @@ _GRAMMAR = frozenset(
 def wordings(questions: Sequence[str], contexts: Sequence[str], context_of: np.ndarray) -> list[str]:
     """The wording of every question, "" where fewer than two words are left.
 
-    In the question's normalised words, each word that its context has too is a slot, unless it is one of English grammar;
-    so is a word with a digit and the name of a month or day. Slots that follow each other are one, `_`.
+    In the question's normalised words, each word that its context has too is a slot, unless it is one of English grammar
+    or most questions with that word do not share it with their context (then it belongs to the wording, and a context
+    has it by chance); so is a word with a digit and the name of a month or day. Slots that follow each other are one,
+    `_`.
 
     Args:
         questions: normalised.
         contexts: normalised, distinct.
         context_of: the number of each question's context, int64 [n].
     """
-    found = [""] * len(questions)
-    order = np.argsort(context_of, kind="stable")
+    shared: list[frozenset[str]] = [frozenset()] * len(questions)
     current, words = -1, frozenset[str]()
-    for row in order:
+    for row in np.argsort(context_of, kind="stable"):
         if context_of[row] != current:
             current = context_of[row]
             words = frozenset(contexts[current].split())
-        found[row] = wording(questions[row], words)
-    return found
+        shared[row] = words.intersection(questions[row].split()) - _GRAMMAR
+    n_asked = Counter(word for question in questions for word in set(question.split()))
+    n_shared = Counter(word for some in shared for word in some)
+    taken = frozenset(word for word, count in n_shared.items() if 2 * count >= n_asked[word])
+    return [wording(question, some & taken) for question, some in zip(questions, shared, strict=True)]
 
 
-def wording(question: str, context_words: frozenset[str]) -> str:
-    """The wording of one normalised question beside the words of its context."""
+def wording(question: str, taken: frozenset[str]) -> str:
+    """The wording of one normalised question, of whose words those in `taken` are slots."""
     kept: list[str] = []
     for word in question.split():
-        is_slot = any(map(str.isdigit, word)) or word in _MONTHS or (word in context_words and word not in _GRAMMAR)
-        if not is_slot:
+        if not (word in taken or word in _MONTHS or any(map(str.isdigit, word))):
             kept.append(word)
         elif not kept or kept[-1] != SLOT:
             kept.append(SLOT)

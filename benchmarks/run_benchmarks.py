@@ -36,6 +36,7 @@ ITEMS = {
     "clusters": "bench_clusters",
     "report": "bench_report",
     "review": "bench_review",
+    "audit": "bench_audit",
     "chain": "bench_chain",
 }
 

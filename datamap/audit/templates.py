@@ -9,6 +9,7 @@ from datamap.audit.texts import normalised
 
 SLOT = "_"
 LEAST_WORDS = 2
+WORDING_SHARE = 0.01  # of all questions that have a word, where it may belong to their wording
 _MONTHS = frozenset(
     """
     january february march april june july august september october november december jan feb mar apr jun jul aug sep
@@ -34,9 +35,9 @@ def wordings(questions: Sequence[str], contexts: Sequence[str], context_of: np.n
     """The wording of every question, "" where fewer than two words are left.
 
     In the question's normalised words, each word that its context has too is a slot, unless it is one of English grammar
-    or most questions with that word do not share it with their context (then it belongs to the wording, and a context
-    has it by chance); so is a word with a digit and the name of a month or day. Slots that follow each other are one,
-    `_`.
+    or at least 1% of all questions have it and most of those do not share it with their context (then it belongs to the
+    wording, and a context has it by chance); so is a word with a digit and the name of a month or day. Slots that follow
+    each other are one, `_`.
 
     Args:
         questions: normalised.
@@ -52,7 +53,8 @@ def wordings(questions: Sequence[str], contexts: Sequence[str], context_of: np.n
         shared[row] = words.intersection(questions[row].split()) - _GRAMMAR
     n_asked = Counter(word for question in questions for word in set(question.split()))
     n_shared = Counter(word for some in shared for word in some)
-    taken = frozenset(word for word, count in n_shared.items() if 2 * count >= n_asked[word])
+    often = WORDING_SHARE * len(questions)
+    taken = frozenset(word for word, count in n_shared.items() if n_asked[word] < often or 2 * count >= n_asked[word])
     return [wording(question, some & taken) for question, some in zip(questions, shared, strict=True)]
 
 

@@ -2,10 +2,10 @@
 
     python benchmarks/audit_planted.py --data_dir DIR --output FILE.json
 
-Training rows are those of wiki_train.json (and of the demo); planted rows, made from them, lie in the other split beside
-rows that have nothing to do with them (wiki_dev.json, xquad_en.json, amazon.json.gz). A planted row is found when its pair
-with the row that it was made from is listed at the level that was planted; a pair is right when it was planted, or when a
-loop over runs of words, which is not the suite's code, says that one context lies in the other.
+Training rows are those of wiki_train.json (and of the demo); planted rows, made from them, lie in the other split
+beside rows that have nothing to do with them (wiki_dev.json, xquad_en.json, amazon.json.gz). A planted row is found
+when its pair with the row that it was made from is listed at the level that was planted; a pair is right when it was
+planted, or when a loop over runs of words, which is not the suite's code, says that one context lies in the other.
 Reads: the real data sets. Writes: a table to stdout, and FILE.json with FILE.md beside it.
 """
 

@@ -17,9 +17,9 @@ CHUNK_ENTRIES = 20_000_000  # candidates that are looked at together: 240 MB
 def contained_pairs(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(inner int64 [m], outer int64 [m], share float64 [m]): text `inner` lies in text `outer`.
 
-    Of the distinct runs of five words (shingles) of the inner text at least 0.8 stand in the outer one, and `share` says
-    how many do. Inner is the text with fewer of them (of two with equally many the earlier one). A text of one to four
-    words lies in another one when it stands there whole. A text without words lies nowhere.
+    Of the distinct runs of five words (shingles) of the inner text at least 0.8 stand in the outer one, and `share`
+    says how many do. Inner is the text with fewer of them (of two with equally many the earlier one). A text of one to
+    four words lies in another one when it stands there whole. A text without words lies nowhere.
 
     Candidates: where A and B share 0.8 of A's shingles, at most a fifth of A's is missing in B, so any ⌊|A| / 5⌋ + 1 of
     them hold one that B has, and A's rarest are looked up (prefix filtering, Chaudhuri et al. 2006, ICDE). All

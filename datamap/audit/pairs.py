@@ -11,7 +11,7 @@ SAME_TEXTS = ("exact", "normalised")
 
 
 def labels(rows: Rows) -> np.ndarray:
-    """One number for every label, int64 [n]: NLI the label; QA the normalised first answer, of no answer another one."""
+    """One number for every label, int64 [n]: NLI the label; QA the normalised first answer, or that there is none."""
     if not rows.is_qa:
         return rows.frame["label"].to_numpy(dtype=np.int64)
     texts = [repr(normalize_answer(answer["text"][0])) if answer["text"] else "" for answer in rows.frame["answers"]]

@@ -40,8 +40,8 @@ def leading_figures(rows: Rows, meetings: Meetings) -> dict:
     """What the first sentence says of the rows that are judged: those of the second split or of the only one.
 
     Returns:
-        `split`, `other` (None with one split), `n_rows`, and shares in [0, 1]: `copies` (exact or normalised), `context`
-        (same context at least; NLI: a sentence), `both` (NLI across splits: both sentences), `none`.
+        `split`, `other` (None with one split), `n_rows`, and shares in [0, 1]: `copies` (exact or normalised),
+        `context` (same context at least; NLI: a sentence), `both` (NLI across splits: both sentences), `none`.
     """
     side, is_across = rows.side, len(rows.splits) > 1
     judged = side == side.max()

@@ -65,8 +65,8 @@ def contradiction_line(found: dict) -> str:
 def group_line(figures: dict) -> str:
     """What rows must stay together, and how large the largest group is."""
     return (
-        f"{figures['n_groups']:,} groups that must stay together, by {' and '.join(figures['levels'])}; the largest has "
-        f"{figures['largest']:,} rows ({figures['largest_share']:.1%})."
+        f"{figures['n_groups']:,} groups that must stay together, by {' and '.join(figures['levels'])}; the largest "
+        f"has {figures['largest']:,} rows ({figures['largest_share']:.1%})."
     )
 
 

@@ -5,19 +5,23 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datamap.audit.texts import normalised
-
 SLOT = "_"
 LEAST_WORDS = 2
 WORDING_SHARE = 0.01  # of all questions that have a word, where it may belong to their wording
-_MONTHS = frozenset(
+
+
+def _word_set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_MONTHS = _word_set(
     """
     january february march april june july august september october november december jan feb mar apr jun jul aug sep
     sept oct nov dec monday tuesday wednesday thursday friday saturday sunday
-    """.split()
+    """
 )
 # Words of English grammar, which a question does not take from its context even where both have them.
-_GRAMMAR = frozenset(
+_GRAMMAR = _word_set(
     """
     a an the this that these those and or but nor if than then so as of at by for from in into on onto off out over
     under up down to toward towards with within without about above across after against along among around before
@@ -27,17 +31,17 @@ _GRAMMAR = frozenset(
     i me my mine we us our ours you your yours he him his she her hers it its they them their theirs
     who whom whose what which when where why how many much more most few less least very too also just ever never
     s t d m re ve ll don doesn didn isn aren wasn weren hasn haven hadn won wouldn shouldn couldn
-    """.split()
+    """
 )
 
 
 def wordings(questions: Sequence[str], contexts: Sequence[str], context_of: np.ndarray) -> list[str]:
     """The wording of every question, "" where fewer than two words are left.
 
-    In the question's normalised words, each word that its context has too is a slot, unless it is one of English grammar
-    or at least 1% of all questions have it and most of those do not share it with their context (then it belongs to the
-    wording, and a context has it by chance); so is a word with a digit and the name of a month or day. Slots that follow
-    each other are one, `_`.
+    In the question's normalised words, each word that its context has too is a slot, unless it is one of English
+    grammar or at least 1% of all questions have it and most of those do not share it with their context (then it
+    belongs to the wording, and a context has it by chance); so is a word with a digit and the name of a month or day.
+    Slots that follow each other are one, `_`.
 
     Args:
         questions: normalised.

@@ -25,8 +25,8 @@ def _marks() -> tuple[re.Pattern, re.Pattern]:
 def normalised(text: str) -> str:
     """The form in which two texts are the same: NFKC, case folded, words parted by single blanks.
 
-    Punctuation (Unicode's categories P) parts words like blanks do; a point or comma between digits and a minus before a
-    number stay. Symbols (+, <, °) stay, invisible characters go. May be "".
+    Punctuation (Unicode's categories P) parts words like blanks do; a point or comma between digits and a minus before
+    a number stay. Symbols (+, <, °) stay, invisible characters go. May be "".
     """
     parting, invisible = _marks()
     text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-"))
@@ -34,9 +34,9 @@ def normalised(text: str) -> str:
 
 
 def word_numbers(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-    """(the words of normalised texts one text after the other as numbers of distinct words, int64; bounds int64 [n + 1]).
+    """(the words of normalised texts, one text after the other, as numbers, int64 [m]; bounds, int64 [n + 1]).
 
-    The words of text i are `words[bounds[i]:bounds[i + 1]]`.
+    Equal words, equal numbers; those of text i are `words[bounds[i]:bounds[i + 1]]`.
     """
     number_of: dict[str, int] = {}
     parts, bounds = [np.zeros(0, dtype=np.int64)], [0]

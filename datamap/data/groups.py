@@ -1,4 +1,5 @@
 import hashlib
+
 from datamap.files import outputs
 
 ROWS = "rows.csv"

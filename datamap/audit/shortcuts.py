@@ -88,8 +88,8 @@ def _qa_lines(found: dict[str, Any]) -> list[str]:
     first, constant = frequent["top"][0], frequent["constant"]
     text = json.dumps(first["answer"], ensure_ascii=False)
     told.append(
-        f"{frequent['n_distinct']:,} distinct answers; always answering {text} ({first['share']:.1%} of the rows) scores "
-        f"EM {constant['exact_match']:.2f}, F1 {constant['f1']:.2f}."
+        f"{frequent['n_distinct']:,} distinct answers; always answering {text} ({first['share']:.1%} of the rows) "
+        f"scores EM {constant['exact_match']:.2f}, F1 {constant['f1']:.2f}."
     )
     return told
 
@@ -101,8 +101,8 @@ def _nli_lines(found: dict[str, Any]) -> list[str]:
     else:
         low, high = (f"{100 * alone[name]:.1f}" for name in ("accuracy_low", "accuracy_high"))
         told = [
-            f"A bag of words of the hypothesis alone finds {alone['accuracy']:.1%} of the labels out of fold (95% interval "
-            f"{low} to {high}); the most frequent label is {alone['majority_share']:.1%}."
+            f"A bag of words of the hypothesis alone finds {alone['accuracy']:.1%} of the labels out of fold (95% "
+            f"interval {low} to {high}); the most frequent label is {alone['majority_share']:.1%}."
         ]
     listed = found["giveaways"]
     told.append(f"{len(listed)} words and word pairs give a label away ({found['n_tests']:,} tests, Bonferroni at 5%).")

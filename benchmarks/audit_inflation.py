@@ -3,7 +3,7 @@
     python benchmarks/audit_inflation.py --seeds 1 2 3 --output FILE.json
 
 The questions of the demo (training and validation together) are split twice: at random, so that both sides have the
-same notes, and by whole notes. On each, run.py trains and evaluates, and audit_dataset.py says what it scores on seen rows.
+same notes, and by whole notes. On each, run.py trains and evaluates, and audit_dataset.py says how much was seen.
 Writes: a table to stdout, and FILE.json with FILE.md beside it.
 """
 

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from datamap.audit.words import words_of
 from datamap.evaluation.metrics import normalize_answer, squad_scores, squad_summary
@@ -107,7 +108,8 @@ def overlaps(frame: pd.DataFrame) -> dict:
         rows. A share above chance says how far matching words leads.
     """
     credits, chances = [], []
-    for context, rows in _placed(frame).groupby("context", sort=False):
+    groups = _placed(frame).groupby("context", sort=False)
+    for context, rows in tqdm(groups, desc="Word overlap", unit="context", leave=False):
         ends = sentence_ends(str(context))
         if len(ends) < 2:
             continue

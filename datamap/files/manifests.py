@@ -25,14 +25,16 @@ logger = logging.getLogger(__name__)
 
 def described(part: Any) -> dict:
     """What a manifest says of the examples of one purpose."""
-    return {
+    fields = {
         "dataset": part.name,
         "split": part.split,
         "columns": part.columns,
         "held_out": part.held_out,
         "n_rows": len(part.frame),
         "ids_sha256": ids_hash(part.frame["id"]),
-    } | held_corrections(part.name)
+    }
+    groups = {"groups_sha256": part.grouping.sha256} if part.grouping is not None else {}
+    return fields | groups | held_corrections(part.name)
 
 
 def held_corrections(name: str) -> dict:
@@ -74,7 +76,11 @@ def run_fields(options: argparse.Namespace, training_args: "TrainingArguments", 
 def made_from(options: argparse.Namespace) -> list[Path]:
     """The directories with a manifest that a run read."""
     model = Path(options.model).expanduser()
-    return [model] if model.is_dir() else []
+    found = [model] if model.is_dir() else []
+    audit = Path(options.groups).expanduser().parent if options.groups else None
+    if audit is not None and read_manifest(audit).get("script") == AUDITING_SCRIPT:
+        found.append(audit)
+    return found
 
 
 def close_run(options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict) -> None:
@@ -101,6 +107,7 @@ def close_evaluation(
 CONTRACT_VERSION = 2  # 1: an evaluation by itself had a manifest.json, and data_problems.csv was about its rows too
 MANIFEST = "manifest.json"
 CORRECTED, CORRECTING_SCRIPT = "corrected.jsonl", "apply_corrections.py"
+AUDITING_SCRIPT = "audit_dataset.py"
 EVAL_MANIFEST = "eval_manifest.json"
 PREDICT_MANIFEST = "predict_manifest.json"
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pandas")

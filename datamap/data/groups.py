@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ROWS = "rows.csv"
+ROWS, SCRIPT = "rows.csv", "audit_dataset.py"
 # At which level a row meets another one, the strongest first; the last says that it meets none.
 LEVELS = ("exact", "normalised", "answer", "context", "contained", "template", "none")
 TEXT, GROUP = ("id", "split", "level"), "group"
-AGAIN = f"give the {ROWS} of a finished run of {manifests.AUDITING_SCRIPT}, or run it again"
+AGAIN = f"give the {ROWS} of a finished run of {SCRIPT}, or run it again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,7 +107,7 @@ def read_grouping(path: str, split: str, ids: Iterable[str], where: str) -> Grou
     if missing:
         raise DataError(
             f"--groups {path} lacks {len(missing)} of the {len(wanted)} rows of {where} ({shortlist(missing[:1])} is "
-            f"the first): run {manifests.AUDITING_SCRIPT} on these data."
+            f"the first): run {SCRIPT} on these data."
         )
     if not manifests.has_manifest(file.parent):
         logger.warning("%s has no %s beside it, so its audit may be unfinished.", path, manifests.MANIFEST)

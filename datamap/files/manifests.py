@@ -74,13 +74,10 @@ def run_fields(options: argparse.Namespace, training_args: "TrainingArguments", 
 
 
 def made_from(options: argparse.Namespace) -> list[Path]:
-    """The directories with a manifest that a run read."""
+    """The directories with a manifest that a run read, of which some may have none."""
     model = Path(options.model).expanduser()
     found = [model] if model.is_dir() else []
-    audit = Path(options.groups).expanduser().parent if options.groups else None
-    if audit is not None and read_manifest(audit).get("script") == AUDITING_SCRIPT:
-        found.append(audit)
-    return found
+    return found + ([Path(options.groups).expanduser().parent] if options.groups else [])
 
 
 def close_run(options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict) -> None:
@@ -107,7 +104,6 @@ def close_evaluation(
 CONTRACT_VERSION = 2  # 1: an evaluation by itself had a manifest.json, and data_problems.csv was about its rows too
 MANIFEST = "manifest.json"
 CORRECTED, CORRECTING_SCRIPT = "corrected.jsonl", "apply_corrections.py"
-AUDITING_SCRIPT = "audit_dataset.py"
 EVAL_MANIFEST = "eval_manifest.json"
 PREDICT_MANIFEST = "predict_manifest.json"
 PACKAGES = ("torch", "transformers", "datasets", "accelerate", "evaluate", "numpy", "pandas")

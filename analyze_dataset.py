@@ -55,13 +55,20 @@ def build_parser() -> argparse.ArgumentParser:
     add("--predictions", metavar="FILE", help=text)
     text = "an --output_dir of find_label_errors.py about the same examples, joined to them by id"
     add("--label_errors_dir", metavar="DIR", help=text)
+    text = (
+        "an --output_dir of audit_dataset.py about the same split: adds the column seen, the strongest level at which "
+    )
+    text += "a row meets one of the other split (without one: of its own)"
+    add("--audit_dir", metavar="DIR", help=text)
     text = "data set with the texts, named as for run.py (default: the one that the directories are about)"
     add("--dataset", metavar="NAME", help=text)
     parsing.add_columns_option(add)
     add("--split", metavar="SPLIT", help="split of the data set (default: the one that the directories are about)")
     add("--output_dir", metavar="DIR", default=OUTPUT_DIR, help=f"where results are written (default: {OUTPUT_DIR})")
     text = "where the two directories are about different rows, go on with those that are in both; where "
-    text += "--predictions lack some of the rows, leave their predictions empty (default: refuse)"
+    text += (
+        "--predictions, --label_errors_dir or --audit_dir lack some of the rows, leave those empty (default: refuse)"
+    )
     add("--allow_partial", action="store_true", help=text)
     text = f"draws among equal examples, and of the points on the scatter and in the report (default: {SEED})"
     add("--seed", metavar="N", type=parsing.whole, default=SEED, help=text)
@@ -82,7 +89,8 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
             f"there is nothing to analyse, neither {CARTOGRAPHY_DIR} nor {CLUSTER_DIR}: give --cartography_dir, "
             "--cluster_dir, or both."
         )
-    if options.allow_partial and len(given) < 2 and not options.predictions and not options.label_errors_dir:
+    more = options.predictions or options.label_errors_dir or options.audit_dir
+    if options.allow_partial and len(given) < 2 and not more:
         raise UsageError("--allow_partial acts where two things are joined: leave it out, or give both directories.")
     parsing.refuse_idle_report_options(options)
     for name, directory in given.items():
@@ -125,6 +133,7 @@ def join(
         text_columns,
         unify,
     )
+    from datamap.joint.seen import read_seen
     from datamap.labels import files
 
     task, predictions = manifest["task"], None
@@ -141,7 +150,10 @@ def join(
         table = files.read_table(Path(options.label_errors_dir))
         refuse_other_suspects(texts, table, task, options.allow_partial)
         suspects = files.joined_columns(table)
-    unified = unify(texts, dynamics, clusters, predictions, suspects)
+    seen = None
+    if options.audit_dir:
+        seen = read_seen(Path(options.audit_dir), examples, options.allow_partial)
+    unified = unify(texts, dynamics, clusters, predictions, suspects, seen)
     n_untracked = unified["region"].isna().sum() if dynamics is not None else 0
     if n_untracked == len(unified):
         raise DataError("none of the rows has metrics: record a longer run, or of the rows that were clustered.")
@@ -228,7 +240,7 @@ def main(argv: Sequence[str]) -> None:
     fields = {"script": "analyze_dataset.py", "task": manifest["task"], "seed": options.seed}
     fields |= {"arguments": vars(options), "data": {"rows": described(examples)}, "n_rows": len(unified)}
     fields |= rows_fields(examples.frame)
-    sources = [options.cartography_dir, options.cluster_dir, options.label_errors_dir]
+    sources = [options.cartography_dir, options.cluster_dir, options.label_errors_dir, options.audit_dir]
     sources += [Path(options.predictions).parent / manifests.EVAL_MANIFEST] if options.predictions else []
     manifests.write_manifest(directory, fields, [Path(source) for source in sources if source])
     print(summary(unified, patterns, PATTERNS))

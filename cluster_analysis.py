@@ -229,7 +229,8 @@ def manifest_fields(options: argparse.Namespace, embedded: "Embeddings", example
     from datamap.data.examples import described_rows
     from datamap.files.manifests import described, rows_fields
 
-    rows = described(examples) | {"held_out": described_rows(embedded.manifest).get("held_out")}
+    before = described_rows(embedded.manifest)
+    rows = described(examples) | {name: before[name] for name in ("held_out", "groups_sha256") if name in before}
     fields = {"script": "cluster_analysis.py", "task": embedded.manifest.get("task"), "seed": options.seed}
     return fields | {"arguments": vars(options), "data": {"rows": rows}} | rows_fields(examples.frame)
 

@@ -1,16 +1,19 @@
-"""Folds of whole contexts (QA) or of whole groups of pairs that share sentences (NLI); no random number takes part."""
+"""Folds of whole contexts (QA), of whole groups of pairs that share sentences (NLI), or of groups that are given.
+
+No random number takes part.
+"""
 
 import dataclasses
-import hashlib
 import heapq
 import logging
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from datamap.data.groups import Grouping, group_keys, text_hash
 from datamap.errors import DataError, shortlist
 from datamap.features.windows import factorize
 
@@ -24,7 +27,7 @@ class Folds:
     Attributes:
         of_row: the fold of every row, counted from 0, int64 [n_rows].
         n_folds: how many there are.
-        n_groups: contexts, or groups of pairs that share sentences, as the data have them.
+        n_groups: contexts, or groups of pairs that share sentences, as the data have them; or those that are given.
         split_groups: rows of each group that was larger than a fold and is cut by premise (NLI), largest first.
     """
 
@@ -51,28 +54,23 @@ def sentence_groups(frame: pd.DataFrame) -> np.ndarray:
     return connected_components(links, directed=False)[1][codes[:n_rows]].astype(np.int64)
 
 
-def text_hash(texts: Iterable[str]) -> str:
-    """SHA-256 over texts, whatever their order and however often each comes."""
-    digest = hashlib.sha256()
-    for text in sorted(set(texts)):
-        part = text.encode("utf-8", "surrogatepass")
-        digest.update(len(part).to_bytes(8, "big") + part)
-    return digest.hexdigest()
-
-
-def assign_folds(frame: pd.DataFrame, n_folds: int) -> Folds:
+def assign_folds(frame: pd.DataFrame, n_folds: int, grouping: Grouping | None = None) -> Folds:
     """Put whole groups of rows into folds, the largest first, each to the smallest fold.
 
     Of equally large groups the one with the smaller SHA-256 of its texts comes first. A group of pairs
-    that is larger than a fold is cut by premise before. The order of the rows changes nothing.
+    that is larger than a fold is cut by premise before; groups that are given stay whole. The order of the rows
+    changes nothing, nor do the numbers of the groups.
 
     Args:
         frame: a canonical QA or NLI frame.
         n_folds: at least 2.
+        grouping: takes the place of contexts and shared sentences.
 
     Raises:
         DataError: there are fewer groups than folds.
     """
+    if grouping is not None:
+        return _folds_as_given(frame, n_folds, grouping)
     is_qa = "context" in frame
     groups = factorize(frame["context"])[0] if is_qa else sentence_groups(frame)
     n_groups, split_groups = int(groups.max()) + 1, []
@@ -82,30 +80,50 @@ def assign_folds(frame: pd.DataFrame, n_folds: int) -> Folds:
         split_groups = sorted(sizes[large].tolist(), reverse=True)
         premises = factorize(frame["premise"])[0]
         groups = factorize(np.where(large[groups], n_groups + premises, groups).tolist())[0]
-    what = "contexts" if is_qa else "groups of pairs that share sentences"
-    n_parts = int(groups.max()) + 1
-    if n_parts < n_folds:
-        raise DataError(
-            f"--cross_fit {n_folds}: the {len(frame)} rows have {n_parts} {what}, and each lies whole in one fold: "
-            f"give {'more data' if n_parts < 2 else f'at most {n_parts}'}."
-        )
+    refuse_few_groups(groups, n_folds, "contexts" if is_qa else "groups of pairs that share sentences")
     if split_groups:
         logger.warning(
             "%d groups of pairs that share sentences are larger than a fold (%s rows) and are cut by premise.",
             len(split_groups), shortlist(split_groups),
         )  # fmt: skip
-    return Folds(_fill(frame, groups, n_folds), n_folds, n_groups, split_groups)
+    columns = ["context"] if is_qa else ["premise", "hypothesis"]
+    hashes = {group: text_hash(part.to_numpy().ravel()) for group, part in frame[columns].groupby(groups)}
+    return Folds(_fill(groups, hashes, n_folds), n_folds, n_groups, split_groups)
 
 
-def _fill(frame: pd.DataFrame, groups: np.ndarray, n_folds: int) -> np.ndarray:
-    """The fold of every row: group by group, each to the fold with the fewest rows (of equal ones the first)."""
-    columns = ["context"] if "context" in frame else ["premise", "hypothesis"]
-    rows_of = frame[columns].groupby(groups)
+def _folds_as_given(frame: pd.DataFrame, n_folds: int, grouping: Grouping) -> Folds:
+    """The folds of groups that are given, none of which is cut."""
+    groups = grouping.of_rows(frame["id"])
+    refuse_few_groups(groups, n_folds, "groups of --groups")
     sizes = np.bincount(groups)
-    hashes = {group: text_hash(part.to_numpy().ravel()) for group, part in rows_of}
+    large = sorted(sizes[sizes > len(frame) / n_folds].tolist(), reverse=True)
+    if large:
+        logger.warning(
+            "%d groups of --groups are larger than a fold (%s of %d rows) and stay whole, so the folds differ in size.",
+            len(large), shortlist(large), len(frame),
+        )  # fmt: skip
+    return Folds(_fill(groups, group_keys(frame, groups.tolist()), n_folds), n_folds, len(sizes), [])
+
+
+def refuse_few_groups(groups: np.ndarray, n_folds: int, what: str) -> None:
+    """DataError where there are fewer groups than folds; `what` they are, in words."""
+    n_groups = int(groups.max()) + 1
+    if n_groups < n_folds:
+        raise DataError(
+            f"--cross_fit {n_folds}: the {len(groups)} rows have {n_groups} {what}, and each lies whole in one fold: "
+            f"give {'more data' if n_groups < 2 else f'at most {n_groups}'}."
+        )
+
+
+def _fill(groups: np.ndarray, keys: Mapping, n_folds: int) -> np.ndarray:
+    """The fold of every row: group by group, each to the fold with the fewest rows (of equal ones the first).
+
+    The largest group comes first, of equally large ones that with the smaller key.
+    """
+    sizes = np.bincount(groups)
     fold_of = np.empty(len(sizes), dtype=np.int64)
     filled = [(0, fold) for fold in range(n_folds)]
-    for group in sorted(range(len(sizes)), key=lambda group: (-sizes[group], hashes[group])):
+    for group in sorted(range(len(sizes)), key=lambda group: (-sizes[group], keys[group])):
         n_rows, fold = heapq.heappop(filled)
         fold_of[group] = fold
         heapq.heappush(filled, (n_rows + int(sizes[group]), fold))

@@ -60,7 +60,7 @@ def prepare(
     data = {"train": examples}
     if options.task == "nli":
         data = fit_labels(config, data)
-    folds = assign_folds(data["train"].frame, options.cross_fit)
+    folds = assign_folds(data["train"].frame, options.cross_fit, data["train"].grouping)
     refuse_lost_labels(data["train"], folds)
     prepare_features = prepare_qa if options.task == "qa" else prepare_nli
     features, _, settings = prepare_features(options, data, tokenizer, max_length, training_args.seed)
@@ -100,6 +100,8 @@ def identity_of(
     identity |= {"texts, labels or windows": features.fingerprint(), "rows in a step": rows}
     identity |= {f"--{name}": getattr(options, name) for name in OWN}
     identity |= {f"--{name}": getattr(training_args, name) for name in TRAINERS}
+    if examples.grouping is not None:
+        identity["groups"] = examples.grouping.sha256
     return identity | {"--precision": precision_name(training_args)}
 
 

@@ -93,10 +93,10 @@ def refuse_other_run(directory: Path, identity: dict) -> None:
     """DataError where the unfinished run of a directory is another one than this."""
     before = outputs.read_json(directory / recordings.IN_PROGRESS).get("identity", {})
     now = outputs.json_ready(identity)
-    for name, value in now.items():
-        if before.get(name) != value:
+    for name in before | now:
+        if before.get(name) != now.get(name):
             numbers = name.startswith("--") or name == "rows in a step"
-            shown = f"has {name} {before.get(name)}, and this run {value}" if numbers else f"is of other {name}"
+            shown = f"has {name} {before.get(name)}, and this run {now.get(name)}" if numbers else f"is of other {name}"
             raise DataError(
                 f"--resume_from_checkpoint last: the unfinished run in {directory} {shown}: give the same command, "
                 "or --overwrite_output_dir to start again."

@@ -5,17 +5,19 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from datamap.data.checks import NOT_TRAINED, check_nli, check_qa, n_repeats, summary_table
+from datamap.data.groups import Grouping, group_keys, read_grouping
 from datamap.data.label_names import MergedLabels
 from datamap.data.records import canonical_nli, canonical_qa, unlabelled_nli, unlabelled_qa
 from datamap.data.sources import open_source
 from datamap.errors import DataError, UsageError, shortlist
-from datamap.files.manifests import ids_hash, texts_hash, trained_part
+from datamap.files.manifests import file_hash, ids_hash, texts_hash, trained_part
 from datamap.files.outputs import same_name, short_name
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Examples:
     """The checked examples of one split: a canonical frame and how it came about.
 
     `has_unanswerable` speaks of the whole split, whatever is held out or drawn later. `columns`: role → name, as in
-    --columns. `merged`: how labels of a model count as those of the data, None where they are the same.
+    --columns. `merged`: how labels of a model count as those of the data, None where they are the same. `grouping`:
+    which rows stay together, None where equal contexts (NLI: premises) or chains of shared sentences say so.
     """
 
     frame: pd.DataFrame
@@ -47,6 +50,7 @@ class Examples:
     has_unanswerable: bool = False
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     merged: MergedLabels | None = None
+    grouping: Grouping | None = None
 
     def replaced(self, frame: pd.DataFrame, **changes: Any) -> "Examples":
         """The same examples with some of the rows (and other fields changed)."""
@@ -196,11 +200,12 @@ def trained_examples(manifest: dict) -> Examples:
     """The very rows that a run was trained on: its split, without what was held out or left out, and its sample.
 
     Raises:
-        DataError: the data set cannot be read, or is not what it was.
+        DataError: the data set or the file of --groups cannot be read, or is not what it was.
     """
     trained, arguments = manifest["data"]["train"], manifest["arguments"]
     examples = load_examples(open_described(manifest, None), trained["split"], manifest["task"])
     if trained["held_out"]:
+        examples = grouped_as_trained(examples, arguments.get("groups"), trained.get("groups_sha256"))
         examples = hold_out(examples, trained["held_out"])[0]
     examples = sample_rows(examples.trainable(), arguments["max_train_samples"], manifest["seed"])
     if ids_hash(examples.frame["id"]) != trained["ids_sha256"]:
@@ -211,6 +216,36 @@ def trained_examples(manifest: dict) -> Examples:
     return examples
 
 
+def grouped(examples: Examples, path: str | None) -> Examples:
+    """The examples with the groups that a file of --groups has for them, or as they are without one.
+
+    Raises:
+        DataError: the file cannot be read, or lacks one of the rows.
+    """
+    if path is None:
+        return examples
+    where = f"{examples.name}, split {examples.split}"
+    found = read_grouping(path, examples.split, examples.frame["id"], where)
+    return dataclasses.replace(examples, grouping=found)
+
+
+def grouped_as_trained(examples: Examples, path: str | None, sha256: str | None) -> Examples:
+    """The examples with the groups of a training; `path` and `sha256` of its --groups, None where it had none.
+
+    Raises:
+        DataError: the file is gone, or another one than it was.
+    """
+    if path is None:
+        return examples
+    file = Path(path).expanduser()
+    if not file.is_file() or file_hash(file) != sha256:
+        what = "has changed" if file.is_file() else "is gone"
+        raise DataError(
+            f"--groups {path}, by which the training held out rows, {what}: put it back, or give --dataset and --split."
+        )
+    return grouped(examples, path)
+
+
 def eval_split_of(source: "Source", asked: str | None) -> str | None:
     """The split to evaluate on: the one asked for, else the first of the usual ones; None if the source has none."""
     return asked or next((split for split in EVAL_SPLITS if split in source.splits), None)
@@ -219,28 +254,37 @@ def eval_split_of(source: "Source", asked: str | None) -> str | None:
 def hold_out(whole: Examples, fraction: float) -> tuple[Examples, Examples]:
     """Split examples into (rest, held out): whole contexts in the order of their hash that fit into `fraction`.
 
-    Rows with the same context (NLI: premise) stay together. The choice depends on nothing but the texts: neither on
-    the seed nor on the order of the rows. The problems go with the rows that have them.
+    Rows with the same context (NLI: premise), or of one group where they have a grouping, stay together. The choice
+    depends on nothing but the texts: neither on the seed nor on the order of the rows (nor on the numbers of the
+    groups). The problems go with the rows that have them.
 
     Raises:
-        DataError: there are fewer than two contexts.
+        DataError: there are fewer than two contexts or groups.
     """
-    frame, column = whole.frame, whole.group_column
-    sizes = frame.groupby(column, sort=False).size()
+    frame = whole.frame
+    what, groups, keys = whole.group_column, frame[whole.group_column], None
+    if whole.grouping is not None:
+        what, groups = "group of --groups", pd.Series(whole.grouping.of_rows(frame["id"]), index=frame.index)
+        keys = group_keys(frame, groups)
+    sizes = groups.groupby(groups, sort=False).size()
     if len(sizes) < 2:
-        raise DataError(f"{whole.name}: all rows share one {column}, so none can be held out: pass --eval_dataset.")
-    by_hash = sorted(sizes.index, key=lambda text: hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest())
-    chosen: set[str] = set()
+        raise DataError(f"{whole.name}: all rows share one {what}, so none can be held out: pass --eval_dataset.")
+    chosen: set = set()
     n_rows = 0
-    for text in by_hash[:-1]:
-        if not chosen or n_rows + sizes[text] <= fraction * len(frame):
-            chosen.add(text)
-            n_rows += sizes[text]
-    taken = frame[column].isin(chosen)
-    logger.info("%d of %d rows of %s are held out for evaluation, by %s.", n_rows, len(frame), whole.name, column)
+    for group in sorted(sizes.index, key=keys.__getitem__ if keys else context_key)[:-1]:
+        if not chosen or n_rows + sizes[group] <= fraction * len(frame):
+            chosen.add(group)
+            n_rows += sizes[group]
+    taken = groups.isin(chosen)
+    logger.info("%d of %d rows of %s are held out for evaluation, by %s.", n_rows, len(frame), whole.name, what)
     moved = whole.problems["id"].isin(set(frame.loc[taken, "id"]))
     rest = whole.replaced(frame[~taken], problems=whole.problems[~moved], held_out=fraction)
     return rest, whole.replaced(frame[taken], problems=whole.problems[moved], held_out=fraction)
+
+
+def context_key(text: str) -> bytes:
+    """What contexts (NLI: premises) are put in order by when some are held out."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def sample_rows(examples: Examples, n_rows: int | None, seed: int) -> Examples:
@@ -274,8 +318,8 @@ def load_data(options: argparse.Namespace, training_args: "TrainingArguments") -
         training_args: TrainingArguments; `do_train`, `do_eval` and `do_predict` say what is needed.
 
     Raises:
-        DataError: a data set cannot be read or has no usable rows.
-        UsageError: it is not said on what to evaluate, or what to predict.
+        DataError: a data set or the file of --groups cannot be read, or has no usable rows.
+        UsageError: it is not said on what to evaluate, or what to predict, or --groups would not act.
     """
     name = options.dataset or DEFAULT_DATASETS[options.task]
     data: dict[str, Examples] = {}
@@ -285,7 +329,7 @@ def load_data(options: argparse.Namespace, training_args: "TrainingArguments") -
         if training_args.do_predict:
             return {"predict": load_unlabelled(source, predicted_split(source, options.split), options.task)}
         if training_args.do_train:
-            data["train"] = load_examples(source, options.train_split, options.task)
+            data["train"] = load_whole(options, source)
         if training_args.do_train and options.validation_fraction and not training_args.do_eval:
             data["train"] = hold_out(data["train"], options.validation_fraction)[0]
         if training_args.do_eval:
@@ -296,6 +340,11 @@ def load_data(options: argparse.Namespace, training_args: "TrainingArguments") -
     if "train" in data:
         data["train"] = data["train"].trainable()
     return {purpose: sample_rows(part, limits[purpose], training_args.seed) for purpose, part in data.items()}
+
+
+def load_whole(options: argparse.Namespace, source: "Source") -> Examples:
+    """The whole split to train on, in the groups of --groups where they are given."""
+    return grouped(load_examples(source, options.train_split, options.task), options.groups)
 
 
 def open_as_trained(options: argparse.Namespace, name: str) -> "Source":
@@ -321,15 +370,21 @@ def add_eval_examples(
                 f"--eval_dataset {options.eval_dataset} has the splits {listed}: choose one with --eval_split."
             )
         split = eval_source.splits[0]
+    if split is not None and options.groups:
+        raise UsageError(
+            f"--groups acts where rows are held out, but {eval_source.name} has the split {split} to evaluate on: add "
+            "--validation_fraction, or leave it out."
+        )
     if split is not None:
         return data | {"eval": load_examples(eval_source, split, options.task)}
     if "train" not in data and options.validation_fraction is None:
-        held_out = trained_part(options.model, source.name).get("held_out")
-        rows = f"--validation_fraction {held_out} for those" if held_out else "the --validation_fraction"
+        trained = trained_part(options.model, source.name)
+        held_out, groups = trained.get("held_out"), " and its --groups" * ("groups_sha256" in trained)
+        rows = f"--validation_fraction {held_out}{groups} for those" if held_out else "the --validation_fraction"
         raise UsageError(
             f"{source.name} has no split to evaluate on (it has {shortlist(source.splits)}): pass --eval_split to "
             f"evaluate on all rows of one, or {rows} that training held out."
         )
-    whole = data.get("train") or load_examples(source, options.train_split, options.task)
+    whole = data.get("train") or load_whole(options, source)
     rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)
     return {"train": rest, "eval": held_out} if "train" in data else {"eval": held_out}

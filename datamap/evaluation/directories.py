@@ -72,6 +72,8 @@ def weights_hash(path: str | Path) -> str:
 def identity(path: str | Path, examples: "Examples", ablations: str) -> dict[str, str]:
     """What makes two evaluations (or predictions) the same: the model's weights, the rows with their texts, ablation.
 
+    And, where rows were held out by --groups, the hash of that file.
+
     Args:
         path: the model's directory, or its name on the hub.
         examples: the rows, drawn and held out as they are used; gold labels belong to them where they have any.
@@ -80,7 +82,8 @@ def identity(path: str | Path, examples: "Examples", ablations: str) -> dict[str
     frame = examples.frame
     labels = frame["label"].tolist() if "label" in frame else []
     rows = [manifests.texts_hash(frame), *(f"{row} {label}" for row, label in zip(frame["id"], labels, strict=False))]
-    return {"weights": weights_hash(path), "rows": manifests.ids_hash(rows), "ablations": ablations}
+    groups = {"groups": examples.grouping.sha256} if examples.grouping is not None else {}
+    return {"weights": weights_hash(path), "rows": manifests.ids_hash(rows), "ablations": ablations} | groups
 
 
 def holds_training(directory: Path) -> bool:
@@ -152,7 +155,8 @@ def refuse_other(directory: Path, kind: Kind, of: dict[str, str]) -> None:
     if before == of:
         return
     words = {"weights": "other weights", "rows": "other rows or texts", "ablations": "another ablation"}
-    differing = [words[name] for name in words if before.get(name) != of[name]] if before else []
+    words["groups"] = "other --groups"
+    differing = [words[name] for name in words if before.get(name) != of.get(name)] if before else []
     why = f"this run has {' and '.join(differing)}" if differing else "an earlier version wrote it"
     raise UsageError(
         f"{directory} holds {kind.name} of {described(found, kind, directory)}, and {why}: choose another "

@@ -25,14 +25,16 @@ logger = logging.getLogger(__name__)
 
 def described(part: Any) -> dict:
     """What a manifest says of the examples of one purpose."""
-    return {
+    fields = {
         "dataset": part.name,
         "split": part.split,
         "columns": part.columns,
         "held_out": part.held_out,
         "n_rows": len(part.frame),
         "ids_sha256": ids_hash(part.frame["id"]),
-    } | held_corrections(part.name)
+    }
+    groups = {"groups_sha256": part.grouping.sha256} if part.grouping is not None else {}
+    return fields | groups | held_corrections(part.name)
 
 
 def held_corrections(name: str) -> dict:
@@ -72,9 +74,10 @@ def run_fields(options: argparse.Namespace, training_args: "TrainingArguments", 
 
 
 def made_from(options: argparse.Namespace) -> list[Path]:
-    """The directories with a manifest that a run read."""
+    """The directories with a manifest that a run read, of which some may have none."""
     model = Path(options.model).expanduser()
-    return [model] if model.is_dir() else []
+    found = [model] if model.is_dir() else []
+    return found + ([Path(options.groups).expanduser().parent] if options.groups else [])
 
 
 def close_run(options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict) -> None:

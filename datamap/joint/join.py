@@ -239,6 +239,7 @@ def unify(
     clusters: Clusters | None,
     predictions: pd.DataFrame | None,
     suspects: pd.DataFrame | None = None,
+    seen: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Everything known of every example: `texts`, in their order, with what the other parts know of the same ids.
 
@@ -248,6 +249,7 @@ def unify(
         clusters: adds cluster (−1 = noise), words ("" for noise), cluster_probability, assigned, x, y.
         predictions: of `read_predictions`; missing where an example has none.
         suspects: adds suspicion, suspicion_rank, suspicion_kind and proposal.
+        seen: of `seen.read_seen`; adds seen, missing where the audit has no such row.
     """
     parts = []
     if dynamics is not None:
@@ -259,8 +261,7 @@ def unify(
         parts.append(assignments)
     if predictions is not None:
         parts.append(predictions.drop(columns=[name for name in PREDICTION_TEXT.values() if name in predictions]))
-    if suspects is not None:
-        parts.append(suspects)
+    parts += [part for part in (suspects, seen) if part is not None]
     unified = texts
     for part in parts:
         unified = unified.merge(part, on="id", how="left", validate="one_to_one")

@@ -118,6 +118,9 @@ def add_data_options(add: Callable[..., Any]) -> None:
     text = "hold out this share of the training rows for evaluation, whole contexts at a time; between 0 and 1 "
     text += "(default: 0.1 where there is no split to evaluate on)"
     add("--validation_fraction", metavar="X", type=parsing.fraction, help=text)
+    text = "rows.csv of audit_dataset.py: its groups of rows stay together in what --validation_fraction (or its "
+    text += "default) and --cross_fit hold out, instead of contexts (nli: premises, or pairs that share sentences)"
+    add("--groups", metavar="FILE", type=parsing.named, help=text)
     rows = "on this many rows, drawn with --seed (default: all)"
     add("--max_train_samples", metavar="N", type=parsing.positive, help=f"train {rows}")
     add("--max_eval_samples", metavar="N", type=parsing.positive, help=f"evaluate {rows}")
@@ -163,6 +166,7 @@ def parse_arguments(argv: Sequence[str]) -> "tuple[argparse.Namespace, TrainingA
     refuse_settled(options, given)
     parsed = parse_training_arguments(rest)
     check_options(options, parsed)
+    refuse_idle_groups(options, parsed)
     refuse_idle_crossfit_options(options, parsed)
     words = device_words(options, parsed, given)
     if not parsed.do_train and "--output_dir" not in given:
@@ -337,6 +341,15 @@ def check_options(options: argparse.Namespace, training_args: "TrainingArguments
         if refused:
             raise UsageError(sentence)
     refuse_absent_reporters(training_args.report_to)
+
+
+def refuse_idle_groups(options: argparse.Namespace, training_args: "TrainingArguments") -> None:
+    """UsageError for groups of rows where no rows are held out; whether a split stands in for them is seen later."""
+    may_hold_out = training_args.do_train and training_args.do_eval and not (options.eval_dataset or options.eval_split)
+    if options.groups and not (options.cross_fit or options.validation_fraction or may_hold_out):
+        raise UsageError(
+            "--groups acts where rows are held out: add --validation_fraction or --cross_fit, or leave it out."
+        )
 
 
 def refuse_absent_reporters(names: Sequence[str]) -> None:

@@ -22,8 +22,8 @@ MAX_CHARACTERS = 60_000_000
 # Contexts are not cut further than this; where answers alone take more room, the file is larger.
 LEAST_CHARACTERS = 200
 SIGNIFICANT_DIGITS = 6
-GROUPINGS = ("question_type", "gold_label", "negation", "hypothesis_length")
-NOT_RANKED = "not ranked"
+GROUPINGS = ("question_type", "gold_label", "negation", "hypothesis_length", "seen")
+NOT_RANKED, NOT_AUDITED = "not ranked", "not audited"
 NOT_NUMBERS = {"x", "y", "cluster"}
 
 
@@ -89,14 +89,20 @@ def cluster_names(frame: pd.DataFrame) -> dict[int, str]:
     return names | ({NOISE: "noise"} if NOISE in words.index else {})
 
 
+def groups_of(frame: pd.DataFrame) -> dict[str, pd.Series]:
+    """The groups of every row as text, by the name of the grouping; "not audited" for rows that an audit lacks."""
+    groups = {name: frame[name].astype(object) for name in GROUPINGS if name in frame}
+    return {name: values.where(values.notna(), NOT_AUDITED) for name, values in groups.items()}
+
+
 def category_columns(frame: pd.DataFrame) -> list[dict]:
     """Region, groups of questions (NLI: of pairs) and cluster, as far as the frame has them; common groups first."""
     columns = []
     if "region" in frame:
         regions = regions_of(frame)
         columns.append(category("region", regions, [name for name in (*REGIONS, UNTRACKED) if (regions == name).any()]))
-    for name in (name for name in GROUPINGS if name in frame):
-        columns.append(category(name, frame[name], frame[name].value_counts().index.tolist()))
+    for name, groups in groups_of(frame).items():
+        columns.append(category(name, groups, groups.value_counts().index.tolist()))
     if "suspicion_kind" in frame:
         kinds = frame["suspicion_kind"].astype(object).where(frame["suspicion_kind"].notna(), NOT_RANKED)
         columns.append(category("suspicion_kind", kinds, kinds.value_counts().index.tolist()))

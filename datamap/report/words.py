@@ -10,7 +10,7 @@ import pandas as pd
 
 from datamap.clusters.files import NOISE
 from datamap.dynamics.measures import FEW_EPOCHS, REGIONS
-from datamap.report.rows import GROUPINGS, UNTRACKED, regions_of
+from datamap.report.rows import GROUPINGS, UNTRACKED, groups_of, regions_of
 
 REGION_WORDS = {
     "easy": "right early and surely",
@@ -22,8 +22,8 @@ MUCH_NOISE, MUCH_NEVER_LEARNT = 0.3, 0.5
 FEW_FOR_A_MAP = 5
 MAX_GROUPS = 12
 GROUPING_TITLES = dict(
-    zip(GROUPINGS, ("Question types", "Gold labels", "Negation in the hypothesis", "Length of the hypothesis"),
-        strict=True)
+    zip(GROUPINGS, ("Question types", "Gold labels", "Negation in the hypothesis", "Length of the hypothesis",
+                    "Seen elsewhere in the data"), strict=True)
 )  # fmt: skip
 
 
@@ -104,11 +104,11 @@ def dynamics_warnings(frame: pd.DataFrame, gold_probs: np.ndarray | None) -> lis
 def group_rows(frame: pd.DataFrame) -> list[dict]:
     """A block a grouping: name, title and its largest groups with count, share and, with metrics, region shares."""
     blocks = []
-    for name in (name for name in GROUPINGS if name in frame):
-        sizes = frame[name].value_counts()
+    for name, of_row in groups_of(frame).items():
+        sizes = of_row.value_counts()
         groups = []
         for group, count in sizes.head(MAX_GROUPS).items():
-            rows = frame[frame[name] == group]
+            rows = frame[of_row == group]
             entry = {"group": group, "count": int(count), "share": count / len(frame)}
             tracked = rows[rows["region"].notna()] if "region" in frame else rows[:0]
             if len(tracked):

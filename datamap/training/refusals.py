@@ -15,14 +15,25 @@ if TYPE_CHECKING:
 
 
 def refuse_trained_rows(options: argparse.Namespace, data: dict) -> None:
-    """UsageError when rows are held out for evaluation alone, but --model was trained with another part held out."""
+    """UsageError when rows are held out for evaluation alone, but --model was trained with others held out."""
     if "train" in data or "eval" not in data or data["eval"].held_out is None:
         return
-    trained = manifests.trained_part(options.model, data["eval"].name)
-    if trained and trained["held_out"] != data["eval"].held_out:
+    evaluated = data["eval"]
+    trained = manifests.trained_part(options.model, evaluated.name)
+    if trained and trained["held_out"] != evaluated.held_out:
         raise UsageError(
             f"--validation_fraction {options.validation_fraction}: --model {options.model} was trained on "
-            f"{data['eval'].name} with {trained['held_out'] or 'nothing'} held out, so it has seen these rows."
+            f"{evaluated.name} with {trained['held_out'] or 'nothing'} held out, so it has seen these rows."
+        )
+    before, now = trained.get("groups_sha256"), evaluated.grouping.sha256 if evaluated.grouping is not None else None
+    if trained and before != now:
+        how, remedy = "without --groups", "leave it out"
+        if before is not None:
+            file = manifests.read_manifest(options.model)["arguments"]["groups"]
+            how, remedy = f"with --groups {file} as it was then", "give that file"
+        raise UsageError(
+            f"--model {options.model} was trained on {evaluated.name} {how}, so it has seen some of the rows that this "
+            f"run would hold out: {remedy}."
         )
 
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datamap.crossfit.folds import assign_folds, sentence_groups, text_hash
+from datamap.crossfit.folds import assign_folds, sentence_groups
+from datamap.data.groups import text_hash
 from datamap.errors import DataError
 
 SENTENCES = st.integers(0, 12).map(lambda number: f"sentence {number}")

@@ -4,7 +4,7 @@ const FIRST_ROWS = 50;
 const MORE_ROWS = 200;
 const TABLE_NUMBERS = ["confidence", "variability", "correctness", "suspicion_rank", "suspicion", "f1", "predicted_correct", "forgetting_events", "aum", "loss"];
 const CSV_NUMBERS = ["confidence", "variability", "correctness", "suspicion_rank"];
-const CSV_CATEGORIES = ["question_type", "region", "suspicion_kind", "cluster"];
+const CSV_CATEGORIES = ["question_type", "region", "suspicion_kind", "seen", "cluster"];
 const collator = new Intl.Collator("en", { numeric: true });
 
 // The table's columns: key, heading, and the value of a row.

@@ -171,8 +171,8 @@ def alike(options: argparse.Namespace, rows: "Rows") -> "pd.DataFrame":
     found = []
     for name, split in zip(options.embedding_dir, rows.splits, strict=False):
         read = read_embeddings(Path(name))
-        ids = set(rows.frame.loc[rows.frame["split"] == split, "id"])
-        other = next((one for one in read.ids if one not in ids), None)
+        known = set(rows.frame.loc[rows.frame["split"] == split, "id"])
+        other = next((one for one in read.ids if one not in known), None)
         if other is not None:
             raise DataError(
                 f"--embedding_dir {name} has the id {other}, which {split} lacks: give vectors of that split."

@@ -17,7 +17,7 @@ from tests.paths import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = {
     "run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset", "find_label_errors",
-    "apply_corrections",
+    "apply_corrections", "audit_dataset",
 }  # fmt: skip
 PARSERS = {"run": "datamap.options.arguments"}  # of scripts whose parser has a module of its own
 MODULES = {path.stem: path for path in ROOT.glob("*.py")}
@@ -33,6 +33,7 @@ ROOMS = {
     "features": {"errors", "files", "options"},
     "clusters": {"dynamics", "errors", "files"},
     "evaluation": {"data", "errors", "features", "files"},
+    "audit": {"data", "errors", "evaluation", "files"},
     "training": {"data", "errors", "evaluation", "features", "files", "options"},
     "crossfit": {"data", "dynamics", "errors", "evaluation", "features", "files", "options", "training"},
     "embeddings": {"errors", "features", "files", "options", "training"},

@@ -95,7 +95,7 @@ class Meetings:
     def of_rows(self, side: np.ndarray, *, across: bool) -> np.ndarray:
         """The strongest level at which each row meets another one, object [n]; "none" where it meets none."""
         found = np.full(len(side), NONE, dtype=object)
-        for name, level in reversed(self.levels.items()):
+        for name, level in reversed(list(self.levels.items())):
             found[level.met(side, across=across)] = name
         return found
 

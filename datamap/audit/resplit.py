@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pandas as pd
 
-from datamap.data.groups import text_hash
+from datamap.data.groups import group_keys
 from datamap.errors import DataError
 
 TRAIN, VALIDATION = "train.jsonl", "validation.jsonl"
@@ -61,7 +61,6 @@ def resplit(frame: pd.DataFrame, groups: np.ndarray, fraction: float, levels: st
     Raises:
         DataError: no group fits, or all rows are one group.
     """
-    columns = ["context"] if "context" in frame else ["premise", "hypothesis"]
     sizes = np.bincount(groups)
     room = fraction * len(frame)
     if len(sizes) < 2 or sizes.min() > room:
@@ -70,9 +69,9 @@ def resplit(frame: pd.DataFrame, groups: np.ndarray, fraction: float, levels: st
             f"{sizes.min()} rows ({sizes.min() / len(frame):.0%}), so none fits: give a larger share, or other levels "
             "with --resplit_by."
         )
-    hashes = {group: text_hash(part.to_numpy().ravel()) for group, part in frame[columns].groupby(groups)}
+    keys = group_keys(frame, groups.tolist())
     chosen, n_rows = np.zeros(len(sizes), dtype=bool), 0
-    for group in sorted(range(len(sizes)), key=hashes.__getitem__):
+    for group in sorted(range(len(sizes)), key=keys.__getitem__):
         if n_rows + sizes[group] <= room:
             chosen[group] = True
             n_rows += int(sizes[group])

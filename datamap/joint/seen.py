@@ -38,18 +38,24 @@ def read_seen(directory: Path, examples: "Examples", allow_partial: bool) -> pd.
     if manifest.get("script") != SCRIPT:
         raise DataError(f"--audit_dir {directory} holds no finished run of {SCRIPT}: give its --output_dir.")
     rows = read_rows(directory / ROWS)
-    of_split = rows[rows["split"] == examples.split]
+    split = audited_split(manifest, examples, directory)
+    of_split = rows[rows["split"] == split]
     met = of_split[of_split["id"].isin(set(examples.frame["id"]))]
     refuse_other_audit(directory, examples, rows["split"].unique().tolist(), len(met), allow_partial)
-    audited = [manifest.get("data", {}).get(purpose, {}) for purpose in ("rows", "eval_rows")]
-    names = [part.get("dataset") for part in audited if part.get("split") == examples.split]
-    if not any(same_name(name, examples.name) for name in names):
-        logger.warning(
-            "The audit in %s is of %s, and the examples are of %s.", directory, shortlist(names), examples.name
-        )
     logger.info("%d of %d rows are in the audit; %d more are of other rows.", len(met), len(examples.frame),
                 len(of_split) - len(met))  # fmt: skip
     return met[["id", "level"]].rename(columns={"level": "seen"})
+
+
+def audited_split(manifest: dict, examples: "Examples", directory: Path) -> str:
+    """What an audit calls the split of the examples: by its name, unless both of its data sets call theirs so."""
+    audited = [manifest.get("data", {}).get(purpose, {}) for purpose in ("rows", "eval_rows")]
+    for part in audited:
+        if part.get("split") == examples.split and same_name(part.get("dataset"), examples.name):
+            return part.get("audited_as", examples.split)
+    names = [part["dataset"] for part in audited if "dataset" in part]
+    logger.warning("The audit in %s is of %s, and the examples are of %s.", directory, shortlist(names), examples.name)
+    return examples.split
 
 
 def refuse_other_audit(

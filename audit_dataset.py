@@ -218,7 +218,8 @@ def main(argv: Sequence[str]) -> None:
     strongest = meetings.of_rows(rows.side, across=len(rows.splits) > 1)
     groups = meetings.groups(options.resplit_by, len(rows.frame))
     scored = scores(options, rows, strongest) if options.predictions else None
-    made = resplit(rows.frame, groups, options.resplit, options.resplit_by) if options.resplit else None
+    by = " and ".join(options.resplit_by)
+    made = resplit(rows.frame, groups, options.resplit, by) if options.resplit else None
     table = pairs.pairs_table(rows, meetings)
     found, lines = findings(rows, meetings, table, groups, options.resplit_by, Beside(scored, near, made, ablations))
     title = " and ".join(dict.fromkeys(part.title for part in loaded))

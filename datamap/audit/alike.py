@@ -1,6 +1,7 @@
 """Rows whose vectors lie close together: shown, never counted, because near is not the same."""
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -39,19 +40,20 @@ def _of_length_one(vectors: np.ndarray) -> np.ndarray:
     return found / np.where(lengths > 0, lengths, 1)
 
 
-def drawn(ids: pd.Series) -> np.ndarray:
+def drawn(ids: Sequence[str]) -> np.ndarray:
     """At most 2,000 rows, those whose ids have the smallest SHA-256, as rising row numbers, int64 [k]."""
     hashes = [hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in ids]
     return np.sort(np.array(sorted(range(len(hashes)), key=hashes.__getitem__)[:N_DRAWN], dtype=np.int64))
 
 
 def alike_pairs(
-    ids: pd.Series, vectors: np.ndarray, other_ids: pd.Series, others: np.ndarray, *, same: bool
+    ids: Sequence[str], vectors: np.ndarray, other_ids: Sequence[str], others: np.ndarray, *, same: bool
 ) -> pd.DataFrame:
     """The nearest neighbours of at most 2,000 rows, the closest first: id, other_id, cosine."""
     chosen = drawn(ids)
     at, cosine = nearest(vectors, others, chosen, same=same)
-    columns = {"id": ids.to_numpy()[chosen], "other_id": other_ids.to_numpy()[at], "cosine": cosine}
+    names, other_names = np.asarray(ids, dtype=object), np.asarray(other_ids, dtype=object)
+    columns = {"id": names[chosen], "other_id": other_names[at], "cosine": cosine}
     table = pd.DataFrame(columns).sort_values("cosine", ascending=False, kind="stable", ignore_index=True)
     if same:  # two that are each other's nearest neighbours are one pair
         key = [tuple(sorted(pair)) for pair in zip(table["id"], table["other_id"], strict=True)]

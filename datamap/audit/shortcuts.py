@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from datamap.audit import answers, giveaways
 from datamap.audit.meetings import Rows
@@ -22,7 +23,7 @@ def shortcuts(rows: Rows, groups: np.ndarray) -> dict[str, Any]:
 
     Args:
         rows: of one or two splits.
-        groups: of all rows, int64 [n]; what is measured out of fold keeps them whole.
+        groups: of all rows, int64 [n]; what is measured out of fold keeps them whole, but for those larger than a fold.
     """
     is_first = rows.side == 0
     frame = rows.frame[is_first].reset_index(drop=True)
@@ -35,13 +36,21 @@ def shortcuts(rows: Rows, groups: np.ndarray) -> dict[str, Any]:
             "frequent_answers": answers.frequent_answers(frame, judged),
         }
     hypotheses, labels, ids = frame["hypothesis"].tolist(), frame["label"].to_numpy(), frame["id"].tolist()
+    kept = cut_by_premise(groups[is_first], frame["premise"], giveaways.N_FOLDS)
     table, n_tests = giveaways.giveaways(hypotheses, labels, rows.label_names, ids)
     return {
         "giveaways": table.to_dict("records"),
         "n_tests": n_tests,
         "by_label": giveaways.by_label(frame, rows.label_names).to_dict("records"),
-        "hypothesis_alone": giveaways.hypothesis_alone(hypotheses, labels, ids, groups[is_first], SEED),
+        "hypothesis_alone": giveaways.hypothesis_alone(hypotheses, labels, ids, kept, SEED),
     }
+
+
+def cut_by_premise(groups: np.ndarray, premises: pd.Series, n_folds: int) -> np.ndarray:
+    """The groups, but those larger than a fold cut by premise, int64 [n]: shared sentences may join nearly all rows."""
+    groups = pd.factorize(groups)[0]
+    is_large = np.bincount(groups)[groups] > len(groups) / n_folds
+    return np.where(is_large, len(groups) + pd.factorize(premises)[0], groups).astype(np.int64)
 
 
 def read_ablation(directory: Path) -> dict[str, Any]:

@@ -145,6 +145,11 @@ def test_lengths_worked_by_hand():
     }  # fmt: skip
 
 
+def test_quantiles_of_lengths():
+    found = lengths(qa_frame(*(("context", "q", ["word " * n_words], [0]) for n_words in range(1, 22))))
+    assert (found["words_05"], found["words_50"], found["words_95"], found["words_max"]) == (2.0, 11.0, 20.0, 21)
+
+
 def test_lengths_are_those_of_a_loop():
     found = lengths(qa_frame(*RANDOM))
     words = sorted(len(re.findall(r"\S+", texts[0])) for _, _, texts, _ in RANDOM if texts)

@@ -246,6 +246,8 @@ def test_a_label_that_one_group_alone_has_cannot_be_predicted():
     labels = np.array([0] * 40 + [1] * 10)
     found = hypothesis_alone(["same text"] * 50, labels, ids_of(50), np.arange(50) // 10, seed=0)
     assert (found["accuracy"], found["majority_share"]) == (0.8, 0.8)
+    # Five groups, one of them all wrong: at most 2 of 5 are right in 5.8% of the resamples, at most 1 in 0.7%.
+    assert (found["accuracy_low"], found["accuracy_high"]) == (0.4, 1.0)
 
 
 def test_of_many_rows_those_with_the_lowest_hashes_are_taken(monkeypatch):

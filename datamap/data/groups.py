@@ -63,7 +63,7 @@ def read_rows(path: str | Path) -> "pd.DataFrame":
         raise DataError(f"{path} has no column {GROUP}: {AGAIN}.")
     twice, unknown = rows.duplicated(["split", "id"]), ~rows["level"].isin(LEVELS)
     groups = rows[GROUP].to_numpy(dtype=np.float64)
-    bad = ~np.isfinite(groups) | (groups < 0) | (groups % 1 != 0) | (groups >= 2**53)
+    bad = (groups != np.floor(groups)) | (groups < 0) | (groups >= 2**53)
     for wrong, name, why in (
         (twice, "id", "which its split has twice"),
         (unknown, "level", f"which is none of {', '.join(LEVELS)}"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datamap.crossfit.folds import assign_folds, sentence_groups
-from datamap.data.groups import text_hash
+from datamap.data.groups import Grouping, text_hash
 from datamap.errors import DataError
 
 SENTENCES = st.integers(0, 12).map(lambda number: f"sentence {number}")
@@ -96,3 +96,61 @@ def test_a_group_larger_than_a_fold_is_cut_by_premise_and_said(caplog):
     assert (premises.nunique() == 1).all()
     assert folds.of_row[0] != folds.of_row[2]
     assert folds.sizes == [4, 4]
+
+
+def given_groups(frame, numbers):
+    return frame.assign(id=[f"row {row}" for row in range(len(frame))]), Grouping(
+        {f"row {row}": number for row, number in enumerate(numbers)}, "0"
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.tuples(SENTENCES, SENTENCES, st.integers(0, 7)), min_size=2, max_size=10),
+    st.integers(2, 4),
+    st.randoms(),
+)
+def test_given_groups_stay_whole_whatever_the_order_of_rows_and_their_numbers(rows, n_folds, random):
+    numbers = [number for *_, number in rows]
+    frame, grouping = given_groups(nli_frame([pair for *pair, _ in rows]), numbers)
+    if len(set(numbers)) < n_folds:
+        with pytest.raises(DataError) as caught:
+            assign_folds(frame, n_folds, grouping)
+        n_groups = len(set(numbers))
+        advice = "more data" if n_groups < 2 else f"at most {n_groups}"
+        assert str(caught.value) == (
+            f"--cross_fit {n_folds}: the {len(rows)} rows have {n_groups} groups of --groups, and each lies whole in "
+            f"one fold: give {advice}."
+        )
+        return
+    folds = assign_folds(frame, n_folds, grouping)
+    by_group = pd.Series(folds.of_row).groupby(numbers)
+    assert (by_group.nunique() == 1).all()
+    assert set(folds.of_row) == set(range(n_folds))
+    assert (folds.n_groups, folds.split_groups) == (len(set(numbers)), [])
+    assert max(folds.sizes) - min(folds.sizes) <= by_group.size().max()
+    order = random.sample(range(len(rows)), len(rows))
+    renamed = dict(zip(range(8), random.sample(range(50), 8), strict=True))
+    again = Grouping({name: renamed[number] for name, number in grouping.of_id.items()}, "1")
+    assert assign_folds(frame.iloc[order], n_folds, again).of_row.tolist() == folds.of_row[order].tolist()
+
+
+def test_a_given_group_larger_than_a_fold_stays_whole_and_is_said(caplog):
+    pairs = [(f"p {row}", f"h {row}") for row in range(9)]
+    frame, grouping = given_groups(nli_frame(pairs), [0] * 6 + [1, 2, 3])
+    folds = assign_folds(frame, 3, grouping)
+    assert folds.sizes == [6, 2, 1]
+    assert (
+        "1 groups of --groups are larger than a fold (6 of 9 rows) and stay whole, so the folds differ" in caplog.text
+    )
+
+
+def test_given_groups_may_cut_contexts_and_of_equal_ones_the_smaller_hash_of_all_texts_comes_first():
+    frame = qa_frame("aabb").assign(question=["1", "2", "3", "4"])
+    frame, grouping = given_groups(frame, [0, 1, 1, 2])
+    folds = assign_folds(frame, 2, grouping)
+    first, second = sorted([("a", "1", 0), ("b", "4", 3)], key=lambda row: text_hash(row[:2]))
+    assert folds.of_row[[1, 2]].tolist() == [0, 0]
+    assert folds.of_row[[first[2], second[2]]].tolist() == [1, 1]
+    three = assign_folds(frame, 3, grouping)
+    assert three.of_row[[first[2], second[2]]].tolist() == [1, 2]

@@ -34,7 +34,7 @@ SCRIPT, OUTPUT_DIR = "audit_dataset.py", "./audit"
 GROUP_LEVELS = ("exact", "normalised", "answer", "context", "contained", "template")
 DEFAULT_GROUPS = ["context", "contained"]
 PAIRS, SUMMARY, FIGURE = "pairs.csv", "audit.json", "audit.png"
-JUDGED = "eval"  # what the second split is called where both have one name
+JUDGED = ("eval", "judged")  # what the second split is called where both have one name: the first that is free
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -137,7 +137,9 @@ def joined(loaded: "list[Examples]") -> "Rows":
             for frame, part in zip(frames, loaded, strict=True)
         ]
     splits = [part.split for part in loaded]
-    return joined_rows(frames, splits if len(set(splits)) == len(splits) else [splits[0], JUDGED], names)
+    if len(set(splits)) < len(splits):
+        splits[1] = next(name for name in JUDGED if name != splits[0])
+    return joined_rows(frames, splits, names)
 
 
 def scores(options: argparse.Namespace, rows: "Rows", strongest: "np.ndarray") -> "pd.DataFrame":

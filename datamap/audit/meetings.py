@@ -84,13 +84,26 @@ class Meetings:
         levels: by name, the strongest first.
         keys: of the levels at which a row has one key, int64 [n] by name; −1 where it has none.
         contained: the pairs of contexts of which one lies in the other: inner, outer (numbers of texts), similarity.
-        text_of: the number of each row's context (NLI: premise) as normalised, int64 [n].
+        texts_of: the numbers of each row's texts as normalised, int64 [n, k]: the context, or premise and hypothesis.
     """
 
     levels: Mapping[str, Level]
     keys: Mapping[str, np.ndarray]
     contained: pd.DataFrame
-    text_of: np.ndarray
+    texts_of: np.ndarray
+
+    def are_met(self, name: str, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Whether the rows `first` and `second`, int64 [m] each, meet at this very level, bool [m]."""
+        if name in self.keys:
+            key = self.keys[name]
+            return (key[first] == key[second]) & (key[first] >= 0)
+        one, other = self.texts_of[first], self.texts_of[second]
+        if name == "context":
+            return (one[:, :, None] == other[:, None, :]).any(axis=(1, 2))
+        n_texts = int(self.texts_of.max(initial=0)) + 1
+        listed = self.contained["inner"].to_numpy() * n_texts + self.contained["outer"].to_numpy()
+        ways = (one[:, 0] * n_texts + other[:, 0], other[:, 0] * n_texts + one[:, 0])
+        return np.isin(ways[0], listed) | np.isin(ways[1], listed)
 
     def of_rows(self, side: np.ndarray, *, across: bool) -> np.ndarray:
         """The strongest level at which each row meets another one, object [n]; "none" where it meets none."""
@@ -167,10 +180,9 @@ def _qa_meetings(frame: pd.DataFrame) -> Meetings:
         "exact": _crossed(context, question),
         "normalised": _crossed(text_of, asked),
         "answer": _answer_keys(frame, context),
-        "context": text_of,
         "template": np.where(wording == unworded, -1, wording),
     }
-    return _meetings(keys, {"context": _by_key(text_of)}, text_of, texts)
+    return _meetings(keys, _by_key(text_of), text_of[:, None], texts)
 
 
 def _answer_keys(frame: pd.DataFrame, context: np.ndarray) -> np.ndarray:
@@ -190,18 +202,17 @@ def _nli_meetings(frame: pd.DataFrame) -> Meetings:
         "normalised": _crossed(folded[:n_rows], folded[n_rows:]),
     }
     members = np.unique(np.stack([np.tile(np.arange(n_rows), 2), folded], axis=1), axis=0)
-    return _meetings(keys, {"context": Level(members[:, 0], members[:, 1])}, folded[:n_rows], texts)
+    return _meetings(keys, Level(members[:, 0], members[:, 1]), folded.reshape(2, n_rows).T, texts)
 
 
-def _meetings(keys: dict[str, np.ndarray], more: dict[str, Level], text_of: np.ndarray, texts: list[str]) -> Meetings:
-    """Meetings from the levels with keys, the others, and the texts that may lie in each other."""
-    used, numbers = np.unique(text_of, return_inverse=True)
+def _meetings(keys: dict[str, np.ndarray], context: Level, texts_of: np.ndarray, texts: list[str]) -> Meetings:
+    """Meetings from the levels with keys, that of equal texts, and the texts (a row's first may lie in others)."""
+    used, numbers = np.unique(texts_of[:, 0], return_inverse=True)
     inner, outer, share = contained_pairs([texts[number] for number in used])
     contained = pd.DataFrame({"inner": used[inner], "outer": used[outer], "similarity": share})
-    level_of = {name: _by_key(key) for name, key in keys.items()} | more
-    level_of["contained"] = _contained_level(numbers, inner, outer)
-    levels = {name: level_of[name] for name in MEETINGS if name in level_of}
-    return Meetings(levels, keys, contained, text_of)
+    level_of = {name: _by_key(key) for name, key in keys.items()}
+    level_of |= {"context": context, "contained": _contained_level(numbers, inner, outer)}
+    return Meetings({name: level_of[name] for name in MEETINGS if name in level_of}, keys, contained, texts_of)
 
 
 def _contained_level(number_of: np.ndarray, inner: np.ndarray, outer: np.ndarray) -> Level:

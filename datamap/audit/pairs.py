@@ -26,49 +26,39 @@ def contradictions(keys: np.ndarray, label: np.ndarray) -> np.ndarray:
 def pairs_table(rows: Rows, meetings: Meetings) -> pd.DataFrame:
     """The pairs of rows that meet, by strength and then by row: each member of a group beside the group's first.
 
-    Of contexts that lie in each other every pair is there, each context by its first row in each split.
+    Of contexts that lie in each other every pair is there, each context by its first row in each split. Rows that meet
+    at a stronger level, too, are not listed at a weaker one.
 
     Returns:
-        `id, split` and `other_id, other_split` (the earlier row), `level` (the strongest at which these two meet),
+        `id, split` and `other_id, other_split` (the earlier row), `level`,
         `similarity` in [0, 1] (contained: the share of the inner context's runs of five words; else 1), `contradiction`
         (whether rows of the same texts have different labels; missing at weaker levels).
     """
-    parts = []
+    parts, names = [], list(meetings.levels)
     for number, (name, level) in enumerate(meetings.levels.items()):
-        if name != "contained":
-            first, member = _beside_first(level)
-            found = _strongest(meetings, first, member, number)
-            parts.append(pd.DataFrame({"first": first, "member": member, "level": found, "similarity": 1.0}))
-    names = np.array(list(meetings.levels), dtype=object)
-    inside = _contained_pairs(rows, meetings)
-    parts.append(inside.assign(level=list(names).index("contained")))
+        part = _contained_pairs(rows, meetings) if name == "contained" else _beside_first(level)
+        first, member = (part[end].to_numpy(dtype=np.int64) for end in ("first", "member"))
+        is_stronger = np.zeros(len(part), dtype=bool)
+        for stronger in names[:number]:
+            is_stronger |= meetings.are_met(stronger, first, member)
+        parts.append(part[~is_stronger].assign(level=number))
     table = pd.concat(parts, ignore_index=True).sort_values(["level", "member", "first"], kind="stable")
     table = table.drop_duplicates(["first", "member"], ignore_index=True)
-    return _named(rows, table, names)
+    return _named(rows, table, np.array(names, dtype=object))
 
 
-def _beside_first(level: Level) -> tuple[np.ndarray, np.ndarray]:
-    """(the first row of a group, another member of it) of every other member."""
+def _beside_first(level: Level) -> pd.DataFrame:
+    """Of every member of a group but the first: `first`, `member` and a `similarity` of 1."""
     order = np.lexsort((level.row, level.group))
     row, group = level.row[order], level.group[order]
     is_first = np.r_[True, group[1:] != group[:-1]] if len(row) else np.zeros(0, dtype=bool)
     first = row[is_first][np.cumsum(is_first) - 1] if len(row) else row
-    return first[~is_first], row[~is_first]
-
-
-def _strongest(meetings: Meetings, first: np.ndarray, member: np.ndarray, found_at: int) -> np.ndarray:
-    """The number of the strongest level at which two rows meet that meet at `found_at`, int64 [n_pairs]."""
-    found = np.full(len(first), found_at, dtype=np.int64)
-    for number, name in reversed(list(enumerate(meetings.levels))[:found_at]):
-        if name in meetings.keys:
-            key = meetings.keys[name]
-            found[(key[first] == key[member]) & (key[first] >= 0)] = number
-    return found
+    return pd.DataFrame({"first": first[~is_first], "member": row[~is_first], "similarity": 1.0})
 
 
 def _contained_pairs(rows: Rows, meetings: Meetings) -> pd.DataFrame:
     """The pairs of contexts that lie in each other, each by its first row in each split."""
-    table = pd.DataFrame({"text": meetings.text_of, "side": rows.side, "row": np.arange(len(rows.frame))})
+    table = pd.DataFrame({"text": meetings.texts_of[:, 0], "side": rows.side, "row": np.arange(len(rows.frame))})
     firsts = table.drop_duplicates(["text", "side"])[["text", "row"]]
     pairs = meetings.contained.merge(firsts, left_on="inner", right_on="text")
     pairs = pairs.merge(firsts, left_on="outer", right_on="text", suffixes=("", "_outer"))

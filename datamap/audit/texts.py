@@ -29,8 +29,8 @@ def normalised(text: str) -> str:
     a number stay. Symbols (+, <, °) stay, invisible characters go. May be "".
     """
     parting, invisible = _marks()
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold().replace("\u2212", "-"))
-    return " ".join(parting.sub(" ", invisible.sub("", text)).split())
+    text = unicodedata.normalize("NFKC", invisible.sub("", text)).casefold().replace("\u2212", "-")
+    return " ".join(parting.sub(" ", unicodedata.normalize("NFKC", text)).split())
 
 
 def word_numbers(texts: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,17 @@ import pandas as pd
 from datamap.audit.meetings import joined_rows
 from datamap.audit.texts import normalised
 
-CONTEXTS = ["Aspirin was given to the man on Monday.", "aspirin was given to the man, on Monday", "!?", "...", "the man",
-            "Old notes say Aspirin was given to the man on Monday again", "Stra\u00dfe 5", "STRASSE 5", "nobody came"]  # fmt: skip
+CONTEXTS = [
+    "Aspirin was given to the man on Monday.",
+    "aspirin was given to the man, on Monday",
+    "Old notes say Aspirin was given to the man on Monday again",
+    "the man",
+    "nobody came",
+    "!?",
+    "...",
+    "Stra\u00dfe 5",
+    "STRASSE 5",
+]
 QUESTIONS = ["Who got it?", "who got it", "Who came to the man?", "Was it -5?", "Was it 5?", "?"]
 
 

@@ -232,14 +232,16 @@ def _implied(decision: Decision) -> str:
     """How a decision that was written by hand is called."""
     if decision.after is None or decision.after == decision.before:
         return LEFT_OUT if decision.after is None else STAYS
-    if isinstance(decision.after, (str, int)):
+    if isinstance(decision.after, (str, int, float)):
         return LABEL
     return MARKED if isinstance(decision.after, dict) and decision.after.get("text") else NO_ANSWER
 
 
 def _as_label(value: Any, labels: Sequence[str] | Sequence[int]) -> Any:
-    """A label of a patch as the rows have it: the number that its text states where labels are numbers."""
-    return next((label for label in labels if isinstance(value, str) and str(label) == value), value)
+    """A label of a patch as the rows have it: the whole number that its text or number states where labels are that."""
+    if isinstance(value, (list, dict, bool)):
+        return value
+    return next((label for label in labels if label == value or str(label) == value), value)
 
 
 def _refuse_contradiction(decision: Decision) -> None:

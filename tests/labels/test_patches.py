@@ -127,12 +127,13 @@ def test_nli_takes_the_labels_of_the_data_alone(tmp_path):
 
 def test_labels_that_are_numbers_may_be_stated_as_texts(tmp_path):
     data = [{"id": "r", "premise": "p", "hypothesis": "h", "label": 1}]
-    for before, after in ((1, 2), ("1", "2"), (1, "2")):
+    for before, after in ((1, 2), ("1", "2"), (1, "2"), (1.0, 2.0)):
         found = check(
             tmp_path, line(field="label", before=before, after=after), data=data, field="label", names=[0, 1, 2]
         )
         assert (found["r"].before, found["r"].after, found["r"].decision) == (1, 2, "label")
-    for after in ("3", True, "1.0", 5):
+        assert type(found["r"].after) is int
+    for after in ("3", True, "1.0", 5, 1.5):
         with pytest.raises(DataError, match="the data set has no label"):
             check(tmp_path, line(field="label", before=1, after=after), data=data, field="label", names=[0, 1, 2])
 

@@ -42,10 +42,8 @@ def build_parser() -> argparse.ArgumentParser:
     text = f"where results are written (default: {CORRECTED_DIR}, with --revert {RESTORED_DIR})"
     add("--output_dir", metavar="DIR", type=parsing.named, help=text)
     text = "extractive QA or natural language inference (default: qa)"
-    add("--task", choices=("qa", "nli"), default="qa", help=text)
-    add(
-        "--split", metavar="SPLIT", type=parsing.named, default="train", help="split that was reviewed (default: train)"
-    )
+    add("--task", choices=("qa", "nli"), help=text)
+    add("--split", metavar="SPLIT", type=parsing.named, help="split that was reviewed (default: train)")
     parsing.add_columns_option(add)
     text = "write the data set as it was before corrections, byte for byte as without any"
     add("--revert", action="store_true", help=text)
@@ -55,12 +53,14 @@ def build_parser() -> argparse.ArgumentParser:
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
-    if options.revert and (options.corrections or options.columns):
-        name = "--corrections" if options.corrections else "--columns"
-        raise UsageError(f"--revert reads what it needs beside --dataset: leave {name} out.")
+    idle = [name for name in ("corrections", "task", "split", "columns") if options.revert and getattr(options, name)]
+    if idle:
+        raise UsageError(f"--revert reads what it needs beside --dataset: leave --{idle[0]} out.")
     if not options.revert and not options.corrections:
         raise UsageError("give --corrections with the corrections.jsonl to apply (or --revert to take them back).")
     options.output_dir = options.output_dir or (RESTORED_DIR if options.revert else CORRECTED_DIR)
+    if not options.revert:
+        options.task, options.split = options.task or "qa", options.split or "train"
     source, directory = Path(options.dataset).expanduser(), Path(options.output_dir).resolve()
     if source.is_file() and source.parent.resolve() == directory:
         raise UsageError(f"--output_dir {options.output_dir} is where --dataset lies: choose another one.")

@@ -135,7 +135,7 @@ def load_rows(options: argparse.Namespace, recording: "Recording") -> "Examples"
     from datamap.data.examples import find_examples, load_split
 
     if not options.dataset and "data" not in recording.manifest:
-        raise UsageError(f"{options.cartography_dir} names no data set: give --dataset.")
+        raise UsageError(f"{options.crossfit_dir or options.cartography_dir} names no data set: give --dataset.")
     asked = options.dataset, options.split, options.columns
     examples = load_split(recording.manifest, *asked, whole=True)
     find_examples(recording.manifest, recording.ids, *asked, examples=examples)
@@ -162,6 +162,7 @@ def gathered_numbers(
         else:
             predicted = evidence.qa_numbers(predictions)
         numbers = predicted.join(numbers)
+        evidence.refuse_other_labels(numbers)
         if trained:
             numbers = numbers.join(evidence.metrics_of(trained).add_prefix(IN_SAMPLE))
     else:

@@ -3,6 +3,7 @@
 Only the standard library is imported at the top, so that `--help` answers at once.
 """
 
+import io
 import logging
 import os
 import sys
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 def run_script(main: Callable[[Sequence[str]], None], argv: Sequence[str] | None = None) -> int:
     """Run a script's `main` on the command line; turn what the user can mend into one sentence and an exit code."""
     set_up_logging()
+    escape_what_cannot_be_shown()
     honour_old_cache_name()
     try:
         main(sys.argv[1:] if argv is None else argv)
@@ -50,6 +52,12 @@ def set_up_logging() -> None:
     beside = sorted(path.stem for path in Path(__file__).resolve().parent.glob("*.py"))
     for name in ("__main__", "datamap", *beside):
         logging.getLogger(name).setLevel(level)
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Print characters that the encoding of stdout lacks as escapes, as stderr does, rather than fail at the end."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def honour_old_cache_name() -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from datamap.dynamics import recordings
 from datamap.dynamics.measures import OUT_OF_FOLD_MEASURES, over_epochs
-from datamap.errors import DataError, UsageError
+from datamap.errors import DataError, UsageError, one_line
 from datamap.files import manifests, outputs
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ QA_FIELDS = (
     "expected_f1", "other_answer", "other_start", "other_prob",
 )  # fmt: skip
 NLI_FIELDS = ("predicted_label", "predicted_scores")
+SAME_PROB = 1e-4  # how far two numbers of one probability may lie apart: single precision, and digits in a file
 METRICS = ("confidence", "variability", "correctness", "forgetting_events", "aum", "loss", "el2n", "span_f1")
 
 
@@ -71,7 +72,8 @@ def read_predictions(directory: Path, manifest: dict) -> pd.DataFrame:
         DataError: the file is missing, or not the one that the manifest names.
     """
     path = Path(directory) / recordings.CROSSFIT_PREDICTIONS
-    if not path.is_file() or manifests.file_hash(path) != manifest["out_of_fold"]["predictions_sha256"]:
+    told = (manifest["out_of_fold"] or {}).get("predictions_sha256")
+    if not path.is_file() or manifests.file_hash(path) != told:
         raise DataError(
             f"{path} is not the file that {Path(directory) / manifests.MANIFEST} names: run run.py --cross_fit again."
         )
@@ -114,16 +116,40 @@ def nli_numbers(predictions: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     return frame
 
 
+def refuse_other_labels(numbers: pd.DataFrame) -> None:
+    """DataError where the data have another NLI label of a row than the one whose probability was recorded.
+
+    Args:
+        numbers: by id, `label_prob` of the data's label and `last_prob` that the recording's last epoch has; of QA data
+            the texts tell.
+    """
+    if "predicted_label" not in numbers:
+        return
+    differs = (numbers["label_prob"] - numbers["last_prob"]).abs() > SAME_PROB
+    if differs.any():
+        raise DataError(
+            f"the data have another label of the row {numbers.index[differs][0]} than the one that was recorded "
+            f"({differs.sum()} such rows): give the --dataset that was recorded, or record this one."
+        )
+
+
 def reasons(directory: Path, examples: "Examples") -> dict[str, str]:
-    """Why rows have no numbers, by id: what the checks of the data found, or the recording's own reason."""
+    """Why rows have no numbers, by id: what the checks of the data found, or the recording's own reason.
+
+    Raises:
+        DataError: the recording's table of them cannot be read.
+    """
     unusable = examples.frame.loc[~examples.frame["usable_for_training"], "id"]
     problems = examples.problems[examples.problems["id"].isin(set(unusable))]
     found = problems.groupby("id", sort=False)["problem"].agg(lambda listed: ", ".join(dict.fromkeys(listed))).to_dict()
     path = directory / recordings.UNTRACKED
-    if path.is_file():
+    if not path.is_file():
+        return found
+    try:
         untracked = outputs.read_csv(path, ("id", "reason"))
-        found |= dict(zip(untracked["id"], untracked["reason"], strict=True))
-    return found
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({one_line(error)}): record the run again.") from error
+    return found | dict(zip(untracked["id"], untracked["reason"], strict=True))
 
 
 def refuse_other_rows(one: recordings.Recording, other: recordings.Recording) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from datamap.data.answers import MARKS
 from datamap.data.cells import LONE_SURROGATE, is_empty, is_scalar
 from datamap.errors import DataError, shortlist
+from datamap.labels.queue import AUDIT, QUEUE
 from datamap.labels.rows import row_hash
 
 LEFT_OUT = "left_out"
@@ -20,6 +21,7 @@ STAYS, MARKED, NO_ANSWER, LABEL = "stays", "marked", "no_answer", "label"
 NEEDED = ("id", "field", "before", "after")
 TEXTS = ("id", "field", "before_sha256", "decision", "kind", "drawn", "reviewer", "decided_at")
 NUMBERS: dict[str, Any] = {"score": (int, float), "rank": int}
+CHOICES = {"decision": (STAYS, "other", "both", MARKED, NO_ANSWER, LABEL, LEFT_OUT), "drawn": (QUEUE, AUDIT)}
 IMPOSSIBLE = "is_impossible"
 
 
@@ -92,6 +94,7 @@ def checked(
             raise DataError(f"{decision.where}: the field is {decision.field!r}, but this task corrects {field!r}.")
         before, after = (_as_label(value, labels) for value in (decision.before, decision.after))
         decision = dataclasses.replace(decision, before=before, after=after)
+        _refuse_contradiction(decision)
         if decision.before != row[field]:
             raise DataError(
                 f"{decision.where}: the label of {decision.id!r} was {_short(decision.before)}, but the data set has "
@@ -201,6 +204,9 @@ def _decision(line: str, where: str) -> Decision:
     for name in found.keys() & set(TEXTS):
         if not isinstance(found[name], str):
             raise DataError(f"{where}: {name} is {_short(found[name])}, not a text.")
+    for name, known_words in CHOICES.items():
+        if found.get(name, known_words[0]) not in ("", *known_words):
+            raise DataError(f"{where}: {name} is {_short(found[name])}, not one of {', '.join(known_words)}.")
     for name, kinds in NUMBERS.items():
         value = found.get(name, 0)
         is_odd = isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value))
@@ -226,14 +232,25 @@ def _implied(decision: Decision) -> str:
     """How a decision that was written by hand is called."""
     if decision.after is None or decision.after == decision.before:
         return LEFT_OUT if decision.after is None else STAYS
-    if isinstance(decision.after, (str, int)):
+    if isinstance(decision.after, (str, int, float)):
         return LABEL
     return MARKED if isinstance(decision.after, dict) and decision.after.get("text") else NO_ANSWER
 
 
 def _as_label(value: Any, labels: Sequence[str] | Sequence[int]) -> Any:
-    """A label of a patch as the rows have it: the number that its text states where labels are numbers."""
-    return next((label for label in labels if isinstance(value, str) and str(label) == value), value)
+    """A label of a patch as the rows have it: the whole number that its text or number states where labels are that."""
+    if isinstance(value, (list, dict, bool)):
+        return value
+    return next((label for label in labels if label == value or str(label) == value), value)
+
+
+def _refuse_contradiction(decision: Decision) -> None:
+    """DataError where a decision is called what its `after` does not do."""
+    name, state = decision.decision, decision.state
+    if (name == LEFT_OUT) != (state == "left out") or (name == STAYS and state == "changes"):
+        raise DataError(
+            f"{decision.where}: the decision is {name!r}, but after is {_short(decision.after)}: correct one of them."
+        )
 
 
 def _refuse_impossible_label(decision: Decision, row: dict, labels: Sequence[str] | Sequence[int]) -> None:

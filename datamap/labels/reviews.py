@@ -20,14 +20,15 @@ def did_not_stand(decision: Decision) -> bool:
     return decision.state == "changes" and decision.decision not in (BOTH, LEFT_OUT)
 
 
-def audit_sample(decisions: Collection[Decision]) -> list[Decision]:
+def audit_sample(decisions: Collection[Decision], contested: Iterable[Decision] = ()) -> list[Decision]:
     """The decisions of the audit about rows that the queue would not have reached by itself.
 
     The queue decides a head of the ranking. Rows of the audit that lie in this head belong to it; without them the
     audit is a simple random sample of all other rows. A row lies in the head where the next rank below it that the
-    audit did not take is decided by the queue.
+    audit did not take is decided by the queue, be it by decisions that contradict each other.
     """
-    draws = {decision.rank: decision.drawn for decision in decisions if decision.rank is not None}
+    found = itertools.chain(contested, decisions)
+    draws = {decision.rank: decision.drawn for decision in found if decision.rank is not None}
 
     def is_reached(rank: int | None) -> bool:
         if rank is None:
@@ -38,19 +39,20 @@ def audit_sample(decisions: Collection[Decision]) -> list[Decision]:
     return [decision for decision in decisions if decision.drawn == AUDIT and not is_reached(decision.rank)]
 
 
-def errors_left(decisions: Collection[Decision], n_rows: int) -> dict[str, Any]:
+def errors_left(decisions: Collection[Decision], n_rows: int, contested: Iterable[Decision] = ()) -> dict[str, Any]:
     """How many rows that nobody decided about probably have a label that would not stand.
 
     Args:
         decisions: one a row.
         n_rows: of the data set, at least as many as are decided.
+        contested: decisions about rows on which files disagree, which count as undecided.
 
     Returns:
         n_undecided, n_audited (rows of `audit_sample`), n_wrong (of these), and errors_left, errors_left_low,
         errors_left_high: the undecided rows times the share of wrong ones and its 95% interval (Clopper and Pearson
         1934); None where fewer than 30 rows are audited.
     """
-    sample = audit_sample(decisions)
+    sample = audit_sample(decisions, contested)
     n_left, n_wrong = n_rows - len(decisions), sum(map(did_not_stand, sample))
     found: dict[str, Any] = {"n_undecided": n_left, "n_audited": len(sample), "n_wrong": n_wrong}
     names = ("errors_left", "errors_left_low", "errors_left_high")
@@ -109,7 +111,7 @@ def summary(
     decisions = list(agreed.values())
     kinds = sorted({decision.kind or "" for decision in decisions})
     of_kind = {kind: [decision for decision in decisions if (decision.kind or "") == kind] for kind in kinds}
-    estimate = errors_left(decisions, n_rows)
+    estimate = errors_left(decisions, n_rows, contested)
     pairs = [{"files": list(names), "rows_of_both": len(patches[names[0]].keys() & patches[names[1]].keys()),
               "kappa": kappa(*(patches[name] for name in names))}
              for names in itertools.combinations(patches, 2)]  # fmt: skip

@@ -67,6 +67,8 @@ def test_a_patch_may_have_a_mark_at_its_beginning_and_ends_of_lines_of_any_kind(
     (json.dumps(line(score=True)), "score is true, not a number."),
     (json.dumps(line(reviewer="\ud800")), "has half a character"),
     (json.dumps(line(reviewer=["x"])), 'reviewer is ["x"], not a text.'),
+    (json.dumps(line(drawn="lottery")), 'drawn is "lottery", not one of queue, audit.'),
+    (json.dumps(line(decision="gone")), 'decision is "gone", not one of stays, other,'),
 ])  # fmt: skip
 def test_what_is_no_correction_is_refused_with_its_line(tmp_path, text, said):
     with pytest.raises(DataError) as error:
@@ -89,6 +91,9 @@ def test_what_cannot_be_read_is_refused(tmp_path):
     ({"field": "label"}, "the field is 'label', but this task corrects 'answers'"),
     ({"before": NIGHT}, "give the data set that was reviewed"),
     ({"before_sha256": "0" * 64}, "before_sha256 does not fit"),
+    ({"decision": "left_out"}, "the decision is 'left_out', but after is {"),
+    ({"decision": "other", "after": None}, "the decision is 'other', but after is null: correct one of them."),
+    ({"decision": "stays"}, "the decision is 'stays', but after is {"),
     ({"after": "night"}, 'after is "night", not {"text"'),
     ({"after": {"text": ["night"]}}, "after is {"),
     ({"after": NIGHT | {"more": 1}}, "after is {"),
@@ -122,12 +127,13 @@ def test_nli_takes_the_labels_of_the_data_alone(tmp_path):
 
 def test_labels_that_are_numbers_may_be_stated_as_texts(tmp_path):
     data = [{"id": "r", "premise": "p", "hypothesis": "h", "label": 1}]
-    for before, after in ((1, 2), ("1", "2"), (1, "2")):
+    for before, after in ((1, 2), ("1", "2"), (1, "2"), (1.0, 2.0)):
         found = check(
             tmp_path, line(field="label", before=before, after=after), data=data, field="label", names=[0, 1, 2]
         )
         assert (found["r"].before, found["r"].after, found["r"].decision) == (1, 2, "label")
-    for after in ("3", True, "1.0", 5):
+        assert type(found["r"].after) is int
+    for after in ("3", True, "1.0", 5, 1.5):
         with pytest.raises(DataError, match="the data set has no label"):
             check(tmp_path, line(field="label", before=1, after=after), data=data, field="label", names=[0, 1, 2])
 

@@ -26,6 +26,15 @@ def test_rows_of_the_audit_that_the_queue_reaches_by_itself_are_not_in_the_sampl
     assert [decision.id for decision in reviews.audit_sample(decisions)] == ["5", "9", "x"]
 
 
+def test_a_row_on_which_files_disagree_was_reached_by_the_queue_all_the_same():
+    first = [decided("1", rank=1), decided("2", rank=2, drawn="audit"), decided("3", rank=3)]
+    second = [decided("1", rank=1), decided("2", rank=2, drawn="audit"), decided("3", "other", rank=3)]
+    files = {name: {decision.id: decision for decision in found} for name, found in (("a", first), ("b", second))}
+    agreed, contested = patches.merged(list(files.values()))
+    estimate = reviews.summary(agreed, contested, files, 10)["estimate"]
+    assert (estimate["n_undecided"], estimate["n_audited"]) == (8, 0)
+
+
 def test_errors_left_are_the_undecided_rows_times_the_share_of_wrong_ones():
     audited = [decided(f"a{number}", "other" if number < 6 else "stays", 900 + number, "audit") for number in range(40)]
     audited[38:] = [decided("b", "both", 998, "audit"), decided("l", "left_out", 999, "audit")]

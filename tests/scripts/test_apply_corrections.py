@@ -198,6 +198,8 @@ def test_what_does_not_fit_is_refused_and_what_was_there_stays(apply, notes, tmp
         (["--corrections", good, good], 2, "names a file twice"),
         ([], 2, "give --corrections"),
         (["--corrections", good, "--revert"], 2, "leave --corrections out"),
+        (["--revert", "--task", "qa"], 2, "leave --task out"),
+        (["--revert", "--split", "train"], 2, "leave --split out"),
         (["--corrections", good, "--output_dir", tmp_path], 2, "is where --dataset lies"),
         (["--corrections", good, "--output_dir", other], 2, "holds the finished run of another script"),
         (["--corrections", good, "--split", "dev"], 1, "no split 'dev'"),

@@ -293,3 +293,44 @@ def test_other_predictions_or_other_texts_are_refused(recorded, find, tmp_path):
     assert (code, "is not the file that" in stderr) == (1, True)
     assert not (tmp_path / "label_errors").exists()
     assert not manifests.has_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "code", "said"),
+    [
+        ("untracked_examples.csv", "row,why\n1,2\n", 1, "untracked_examples.csv cannot be read (it has no column id)"),
+        ("untracked_examples.csv", "", 1, "untracked_examples.csv cannot be read (No columns to parse from file)"),
+        ("manifest.json", {"out_of_fold": None}, 1, "crossfit_predictions.jsonl is not the file that"),
+        ("manifest.json", {"out_of_fold": {"n_folds": 2}}, 1, "crossfit_predictions.jsonl is not the file that"),
+        ("manifest.json", {"data": None}, 2, "crossfit_output names no data set: give --dataset."),
+    ],
+)
+def test_edited_files_of_a_recording_are_refused(recorded, find, tmp_path, name, text, code, said):
+    shutil.copytree(recorded / "crossfit_output", tmp_path / "crossfit_output")
+    shutil.copy(recorded / "notes.jsonl", tmp_path)
+    path = tmp_path / "crossfit_output" / name
+    if isinstance(text, dict):
+        manifest = json.loads(path.read_text(encoding="utf-8")) | text
+        text = json.dumps({key: value for key, value in manifest.items() if key != "data" or value})
+    path.write_text(text, encoding="utf-8")
+    found, _, stderr = find(tmp_path)
+    assert (found, said in stderr.splitlines()[-1]) == (code, True), stderr
+    assert not (tmp_path / "label_errors").exists()
+
+
+def test_nli_labels_that_changed_since_the_recording_are_refused(recorded, find, tmp_path):
+    examples = load_examples(open_source("demo:nli", "nli"), "train", "nli")
+    names = examples.label_names
+    rows = [row | {"label": names[row["label"]]} for row in
+            examples.frame[["id", "premise", "hypothesis", "label"]].to_dict("records")]  # fmt: skip
+    words = "--crossfit_dir", "nli_output", "--dataset", tmp_path / "pairs.jsonl", "--output_dir", tmp_path / "out"
+    write_lines(tmp_path / "pairs.jsonl", rows)
+    code, _, stderr = find(recorded, *words)
+    assert code == 0, stderr
+    shutil.rmtree(tmp_path / "out")
+    judged = lines_of(recorded / "nli_output" / "crossfit_predictions.jsonl")[3]["id"]
+    other = {row["id"]: names[(names.index(row["label"]) + 1) % len(names)] for row in rows if row["id"] == judged}
+    write_lines(tmp_path / "pairs.jsonl", [row | {"label": other.get(row["id"], row["label"])} for row in rows])
+    code, _, stderr = find(recorded, *words)
+    assert (code, f"the data have another label of the row {judged} than the one" in stderr) == (1, True), stderr
+    assert not (tmp_path / "out").exists()

@@ -8,8 +8,7 @@ from datamap.audit.meetings import find_meetings
 from datamap.audit.pairs import COLUMNS, contradictions, labels, pairs_table, with_alike
 from tests.audit.random_rows import meets, rows
 
-CASES = [(seed, task, n_splits) for seed in range(20) for task in ("qa", "nli") for n_splits in (1, 2)]
-KEYED = ("exact", "normalised", "answer")
+CASES = [(seed, task, n_splits) for seed in range(6) for task in ("qa", "nli") for n_splits in (1, 2)]
 
 
 def listed(data):
@@ -20,16 +19,14 @@ def listed(data):
 
 
 @pytest.mark.parametrize(("seed", "task", "n_splits"), CASES)
-def test_a_pair_meets_at_its_level_and_the_keyed_ones_at_none_stronger(seed, task, n_splits):
+def test_a_pair_meets_at_its_level_and_at_none_stronger(seed, task, n_splits):
     data = rows(seed, task, n_splits)
     records, found = data.frame.to_dict("records"), listed(data)
     assert len({(first, member) for first, member, _ in found}) == len(found)
     for first, member, pair in found:
         levels = meets(records[first], records[member])
         assert first < member
-        assert pair["level"] in levels or pair["level"] == "template"
-        if pair["level"] != "contained":
-            assert not set(levels[: levels.index(pair["level"])] if pair["level"] in levels else levels) & set(KEYED)
+        assert pair["level"] == (levels[0] if levels else "template")
 
 
 @pytest.mark.parametrize(("seed", "task", "n_splits"), CASES)
@@ -39,7 +36,8 @@ def test_every_row_of_a_group_is_beside_its_first(seed, task, n_splits):
     for member in range(len(records)):
         for level in ("exact", "normalised", *(("answer", "context") if task == "qa" else ())):
             firsts = [at for at in range(member) if level in meets(records[at], records[member])]
-            assert not firsts or (firsts[0], member) in found
+            is_strongest = firsts and meets(records[firsts[0]], records[member])[0] == level
+            assert not is_strongest or (firsts[0], member) in found
 
 
 def plain_label(row):

@@ -7,7 +7,7 @@ from datamap.data.groups import LEVELS
 from datamap.evaluation.metrics import bootstrap_interval
 
 SEEN = ("exact", "normalised", "answer", "context", "contained")
-FIGURES = {"qa": {"em": "EM", "f1": "F1"}, "nli": {"predicted_correct": "accuracy"}}
+FIGURES = {"qa": {"em": "EM", "f1": "F1"}, "nli": {"predicted_correct": "Accuracy"}}
 SEED = 42
 
 

@@ -33,6 +33,6 @@ def test_the_sentence_says_seen_and_others():
     table = scores_by_level(np.array(["context"] * 2 + ["none"] * 2, dtype=object), predicted, np.arange(4), "nli")
     table[["predicted_correct_low", "predicted_correct_high"]] = [0.0, 100.0]
     assert sentence(table, "nli") == (
-        "accuracy 50.0 (0.0 to 100.0) in all 4; 100.0 (0.0 to 100.0) on the 2 rows that share a sentence with "
+        "Accuracy 50.0 (0.0 to 100.0) in all 4; 100.0 (0.0 to 100.0) on the 2 rows that share a sentence with "
         "training; 0.0 (0.0 to 100.0) on the 2 others (95% intervals)."
     )

@@ -2,7 +2,8 @@
 
     python analyze_cartography.py --cartography_dir ./cartography_output --output_dir ./cartography_analysis
 
-Reads: a recording of run.py --enable_cartography (or allenai/cartography's training_dynamics/) and its data set.
+Reads: a recording of run.py --enable_cartography (or allenai/cartography's training_dynamics/), or several of the same
+rows, and their data set.
 Writes into --output_dir: cartography_regions.csv, question_type_analysis.csv, category_samples.json,
 cartography_map.png (with these regions), metric_distributions.png, confidence_vs_correctness.png,
 category_analysis.png, dynamics_by_region.png, report.html (to look at the examples in a browser) and, last,
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from datamap.data.examples import Examples
+    from datamap.dynamics.maps import DataMap
     from datamap.dynamics.recordings import Recording
 
 logger = logging.getLogger("analyze_cartography")
@@ -53,7 +55,6 @@ Written into --output_dir: cartography_regions.csv, question_type_analysis.csv, 
 report.html.
 A recording by another trainer names no data set: without --dataset there are no texts and no question types.
 """
-MEANS = ("confidence", "variability", "correctness", "forgetting_events", "aum", "loss")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,14 +66,9 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    text = "a run's --cartography_output_dir, or a directory with allenai/cartography's training_dynamics/"
-    add(
-        "--cartography_dir",
-        metavar="DIR",
-        type=parsing.named,
-        default=CARTOGRAPHY_DIR,
-        help=f"{text} (default: {CARTOGRAPHY_DIR})",
-    )
+    text = "a run's --cartography_output_dir, or a directory with allenai/cartography's training_dynamics/; several of "
+    text += f"the same rows, of other seeds or models: their means, and how far they agree (default: {CARTOGRAPHY_DIR})"
+    add("--cartography_dir", metavar="DIR", type=parsing.named, nargs="+", default=[CARTOGRAPHY_DIR], help=text)
     add(
         "--output_dir",
         metavar="DIR",
@@ -115,49 +111,34 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         if options.region_method == "median" and getattr(options, name) is not None:
             raise UsageError(f"--{name} acts with --region_method thirds alone: leave it out.")
     parsing.refuse_idle_report_options(options)
-    if Path(options.output_dir).resolve() == Path(options.cartography_dir).resolve():
+    places = [Path(name).resolve() for name in options.cartography_dir]
+    if Path(options.output_dir).resolve() in places:
         raise UsageError(f"--output_dir {options.output_dir} is --cartography_dir as well: choose another one.")
+    if len(set(places)) < len(places):
+        raise UsageError("--cartography_dir names a directory twice: give every recording once.")
     return options
 
 
-def measured(options: argparse.Namespace, recording: "Recording") -> "tuple[pd.DataFrame, np.ndarray]":
-    """(metrics with regions, a row an example; gold probabilities [n_epochs, n_examples]) after the burn-in.
+def measured(options: argparse.Namespace) -> "tuple[Recording, DataMap]":
+    """(the first recording, the map of all).
 
     Raises:
-        UsageError: the burn-in leaves no epoch, or none in which an example was seen.
+        DataError: a recording cannot be read.
+        UsageError: they are not of the same rows, or the burn-in leaves nothing.
     """
-    from datamap.dynamics.measures import (
-        AMBIGUOUS_FRACTION,
-        CONFIDENCE_THRESHOLD,
-        FEW_EPOCHS,
-        assign_regions,
-        over_epochs,
-    )
+    from datamap.dynamics.agreement import refuse_other_rows
+    from datamap.dynamics.maps import data_map
+    from datamap.dynamics.measures import AMBIGUOUS_FRACTION, CONFIDENCE_THRESHOLD
+    from datamap.dynamics.recordings import read_recording
 
-    if options.burn_in >= recording.n_epochs:
-        raise UsageError(f"--burn_in {options.burn_in} leaves none of the {recording.n_epochs} epochs: lower it.")
-    epochs = {name: values[options.burn_in :] for name, values in recording.epochs.items()}
-    seen = (epochs["gold_prob"] == epochs["gold_prob"]).any(axis=0)
-    if not seen.any():
-        raise UsageError(f"--burn_in {options.burn_in} leaves epochs without any record: lower it.")
-    if not seen.all():
-        logger.warning("%d examples were not seen after the burn-in and are left out.", (~seen).sum())
-    epochs = {name: values[:, seen] for name, values in epochs.items()}
-    metrics = over_epochs(epochs)
-    metrics.insert(0, "id", [identifier for identifier, kept in zip(recording.ids, seen, strict=True) if kept])
-    for name, values in recording.counts.items():
-        metrics[name] = values[seen]
-    regions = assign_regions(
-        metrics["confidence"].to_numpy(),
-        metrics["variability"].to_numpy(),
-        method=options.region_method,
-        ambiguous_fraction=options.ambiguous_fraction or AMBIGUOUS_FRACTION,
-        confidence_threshold=options.confidence_threshold or CONFIDENCE_THRESHOLD,
-    )
-    metrics.insert(1, "region", regions)
-    if len(epochs["gold_prob"]) < FEW_EPOCHS:
-        logger.warning("Variability over fewer than %d epochs means little.", FEW_EPOCHS)
-    return metrics, epochs["gold_prob"]
+    recordings = [read_recording(Path(name)) for name in options.cartography_dir]
+    refuse_other_rows(recordings, options.cartography_dir)
+    rule = {
+        "method": options.region_method,
+        "ambiguous_fraction": options.ambiguous_fraction or AMBIGUOUS_FRACTION,
+        "confidence_threshold": options.confidence_threshold or CONFIDENCE_THRESHOLD,
+    }
+    return recordings[0], data_map(recordings, options.burn_in, rule)
 
 
 def load_texts(options: argparse.Namespace, recording: "Recording") -> "Examples | None":
@@ -176,20 +157,6 @@ def load_texts(options: argparse.Namespace, recording: "Recording") -> "Examples
     return find_examples(recording.manifest, recording.ids, options.dataset, options.split, options.columns)
 
 
-def summary_table(metrics: "pd.DataFrame") -> str:
-    """Count, share and mean metrics of every region, and of all."""
-    import pandas as pd
-
-    from datamap.dynamics.measures import REGIONS
-
-    rows = {region: metrics[metrics["region"] == region] for region in REGIONS} | {"all": metrics}
-    table = pd.DataFrame({"count": {name: f"{len(part):,}" for name, part in rows.items()}})
-    table["share"] = [f"{len(part) / len(metrics):.1%}" for part in rows.values()]
-    for name in MEANS:
-        table[name] = [f"{part[name].mean():.3f}" if len(part) else "" for part in rows.values()]
-    return table.to_string()
-
-
 def write_results(
     options: argparse.Namespace, metrics: "pd.DataFrame", gold_probs: "np.ndarray", examples: "Examples | None"
 ) -> None:
@@ -200,7 +167,7 @@ def write_results(
     from datamap.dynamics.samples import region_samples
 
     directory = Path(options.output_dir)
-    title = outputs.short_name(options.cartography_dir) if examples is None else examples.title
+    title = outputs.short_name(options.cartography_dir[0]) if examples is None else examples.title
     samples = region_samples(metrics, gold_probs, examples, options.n_examples, options.seed)
     outputs.write_json(directory / SAMPLES, samples)
     figures = {
@@ -234,7 +201,9 @@ def report_notes(options: argparse.Namespace, recording: "Recording", n_measured
         note = f"Left out of all metrics: the first {first} of {recording.n_epochs} (--burn_in)"
         n_unseen = len(recording.ids) - n_measured
         notes.append(f"{note}, and {counted(n_unseen, 'example')} not seen later." if n_unseen else f"{note}.")
-    path = Path(options.cartography_dir) / UNTRACKED
+    if len(options.cartography_dir) > 1:
+        notes.append(f"All numbers are means over {len(options.cartography_dir)} recordings.")
+    path = Path(options.cartography_dir[0]) / UNTRACKED
     n_untracked = len(read_table(path, ("id", "reason"))) if path.is_file() else 0
     if n_untracked:
         notes.append(f"Not on this page: {counted(n_untracked, 'example')} without metrics, listed in {UNTRACKED}.")
@@ -258,7 +227,7 @@ def write_report(
     page = build_report(
         frame,
         None if examples is None else examples.frame,
-        title=outputs.short_name(options.cartography_dir) if examples is None else examples.title,
+        title=outputs.short_name(options.cartography_dir[0]) if examples is None else examples.title,
         gold_probs=gold_probs,
         max_points=options.report_max_points or defaults.REPORT_MAX_POINTS,
         seed=options.seed,
@@ -273,10 +242,10 @@ def main(argv: Sequence[str]) -> None:
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
     directories.refuse_foreign_directory(directory, "analyze_cartography.py")
-    from datamap.dynamics.recordings import read_recording
+    from datamap.dynamics.maps import summary_table
 
-    recording = read_recording(Path(options.cartography_dir))
-    metrics, gold_probs = measured(options, recording)
+    recording, found = measured(options)
+    metrics, gold_probs = found.metrics, found.gold_probs
     examples = load_texts(options, recording)
     if examples is not None:
         examples = examples.replaced(examples.frame[examples.frame["id"].isin(set(metrics["id"]))])
@@ -287,8 +256,10 @@ def main(argv: Sequence[str]) -> None:
         write_report(options, metrics, gold_probs, examples, notes)
     fields = {"script": "analyze_cartography.py", "seed": options.seed, "arguments": vars(options)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
-    manifests.write_manifest(directory, fields | {"n_rows": len(metrics)}, [Path(options.cartography_dir)])
+    manifests.write_manifest(directory, fields | {"n_rows": len(metrics)}, map(Path, options.cartography_dir))
     print(summary_table(metrics))
+    if found.agreement is not None:
+        print(found.agreement.sentences())
     print("mean gold probability by epoch:", *(f"{probs[probs == probs].mean():.3f}" for probs in gold_probs))
     logger.info("Everything is in %s.", directory)
 

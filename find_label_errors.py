@@ -2,8 +2,8 @@
 
     python find_label_errors.py --crossfit_dir ./crossfit_output --output_dir ./label_errors
 
-Reads: an out-of-fold recording of run.py --cross_fit, a recording of run.py --enable_cartography, or both, and their
-data set.
+Reads: an out-of-fold recording of run.py --cross_fit, a recording of run.py --enable_cartography, or both (or several
+of each, of the same rows), and their data set.
 Writes into --output_dir: label_errors.csv (every row, the most suspicious first), label_errors.json (what the ranking
 was made from, counts by kind), label_errors.png, review.html (a page on which a person decides) and, last,
 manifest.json. The first ten go to stdout; no label changes.
@@ -62,11 +62,12 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    text = f"out-of-fold recording of run.py --cross_fit (default: {CROSSFIT_DIR}, unless --cartography_dir is given)"
-    add("--crossfit_dir", metavar="DIR", type=parsing.named, help=text)
-    text = "recording of run.py --enable_cartography: ranks where there is no out-of-fold one, and stands beside it "
-    text += "where there is"
-    add("--cartography_dir", metavar="DIR", type=parsing.named, help=text)
+    text = "out-of-fold recording of run.py --cross_fit, or several of the same rows, of other seeds or models, whose "
+    text += f"numbers are averaged (default: {CROSSFIT_DIR}, unless --cartography_dir is given)"
+    add("--crossfit_dir", metavar="DIR", type=parsing.named, nargs="+", default=[], help=text)
+    text = "recording of run.py --enable_cartography, or several: ranks where there is no out-of-fold one, and stands "
+    text += "beside it where there is"
+    add("--cartography_dir", metavar="DIR", type=parsing.named, nargs="+", default=[], help=text)
     text = f"where results are written (default: {OUTPUT_DIR})"
     add("--output_dir", metavar="DIR", type=parsing.named, default=OUTPUT_DIR, help=text)
     text = "data set that was recorded, named as for run.py (default: the recording's own)"
@@ -93,17 +94,19 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     """The options; a UsageError for everything that could not act."""
     options = build_parser().parse_args(argv)
     parsing.refuse_idle_columns(options)
-    if options.crossfit_dir is None and options.cartography_dir is None:
-        options.crossfit_dir = CROSSFIT_DIR
+    if not options.crossfit_dir and not options.cartography_dir:
+        options.crossfit_dir = [CROSSFIT_DIR]
     for name in ("crossfit_dir", "cartography_dir"):
-        directory = getattr(options, name)
-        if directory and Path(options.output_dir).resolve() == Path(directory).resolve():
+        places = [Path(directory).resolve() for directory in getattr(options, name)]
+        if Path(options.output_dir).resolve() in places:
             raise UsageError(f"--output_dir {options.output_dir} is --{name} as well: choose another one.")
+        if len(set(places)) < len(places):
+            raise UsageError(f"--{name} names a directory twice: give every recording once.")
     return options
 
 
-def read_recordings(options: argparse.Namespace) -> tuple:
-    """(the out-of-fold recording, the one of a training); None for one that was not given.
+def read_recordings(options: argparse.Namespace) -> "tuple[list[Recording], list[Recording]]":
+    """(the out-of-fold recordings, those of trainings); empty where none was given.
 
     Raises:
         UsageError: one is of the other sort, or they are not of the same rows.
@@ -111,13 +114,12 @@ def read_recordings(options: argparse.Namespace) -> tuple:
     """
     from datamap.labels import evidence
 
-    out_of_fold = trained = None
-    if options.crossfit_dir:
-        out_of_fold = evidence.read(options.crossfit_dir, "--crossfit_dir", out_of_fold=True)
-    if options.cartography_dir:
-        trained = evidence.read(options.cartography_dir, "--cartography_dir", out_of_fold=False)
-    if out_of_fold and trained:
-        evidence.refuse_other_rows(out_of_fold, trained)
+    out_of_fold = [evidence.read(name, "--crossfit_dir", out_of_fold=True) for name in options.crossfit_dir]
+    trained = [evidence.read(name, "--cartography_dir", out_of_fold=False) for name in options.cartography_dir]
+    named = [*(f"--crossfit_dir {name}" for name in options.crossfit_dir),
+             *(f"--cartography_dir {name}" for name in options.cartography_dir)]  # fmt: skip
+    for recording, name in zip([*out_of_fold, *trained][1:], named[1:], strict=True):
+        evidence.refuse_other_rows((out_of_fold or trained)[0], recording, named[0], name)
     if not out_of_fold:
         logger.info(
             "Ranking by a training's own recording; docs/label_errors.md measures it beside run.py --cross_fit."
@@ -135,7 +137,7 @@ def load_rows(options: argparse.Namespace, recording: "Recording") -> "Examples"
     from datamap.data.examples import find_examples, load_split
 
     if not options.dataset and "data" not in recording.manifest:
-        raise UsageError(f"{options.crossfit_dir or options.cartography_dir} names no data set: give --dataset.")
+        raise UsageError(f"{(options.crossfit_dir or options.cartography_dir)[0]} names no data set: give --dataset.")
     asked = options.dataset, options.split, options.columns
     examples = load_split(recording.manifest, *asked, whole=True)
     find_examples(recording.manifest, recording.ids, *asked, examples=examples)
@@ -143,18 +145,19 @@ def load_rows(options: argparse.Namespace, recording: "Recording") -> "Examples"
 
 
 def gathered_numbers(
-    options: argparse.Namespace, examples: "Examples", out_of_fold: "Recording | None", trained: "Recording | None"
+    options: argparse.Namespace, examples: "Examples", out_of_fold: "list[Recording]", trained: "list[Recording]"
 ) -> "tuple[pd.DataFrame, dict[str, str]]":
     """(what the recordings say of every row by id, the reasons of rows that were not recorded by id)."""
     import pandas as pd
 
     from datamap.labels import evidence
+    from datamap.labels.averages import mean_numbers, mean_predictions
     from datamap.labels.scores import IN_SAMPLE
 
-    recording: Any = out_of_fold or trained
-    numbers = evidence.metrics_of(recording)
+    numbers = mean_numbers([evidence.metrics_of(recording) for recording in out_of_fold or trained])
     if out_of_fold:
-        predictions = evidence.read_predictions(Path(options.crossfit_dir), out_of_fold.manifest)
+        given = zip(options.crossfit_dir, out_of_fold, strict=True)
+        predictions = mean_predictions([evidence.read_predictions(Path(name), one.manifest) for name, one in given])
         if "predicted_scores" in predictions:
             names = [examples.label_names[number] for number in examples.frame["label"]]
             labels = pd.Series(names, index=examples.frame["id"])
@@ -164,10 +167,11 @@ def gathered_numbers(
         numbers = predicted.join(numbers)
         evidence.refuse_other_labels(numbers)
         if trained:
-            numbers = numbers.join(evidence.metrics_of(trained).add_prefix(IN_SAMPLE))
+            beside = mean_numbers([evidence.metrics_of(recording) for recording in trained])
+            numbers = numbers.join(beside.add_prefix(IN_SAMPLE))
     else:
         numbers = numbers.assign(label_prob=numbers["last_prob"])
-    directory = Path(options.crossfit_dir or options.cartography_dir)
+    directory = Path((options.crossfit_dir or options.cartography_dir)[0])
     return numbers.drop(columns="last_prob"), evidence.reasons(directory, examples)
 
 
@@ -263,7 +267,7 @@ def main(argv: Sequence[str]) -> None:
     from datamap.labels.suspects import suspects
 
     out_of_fold, trained = read_recordings(options)
-    recording = out_of_fold or trained
+    recording = (out_of_fold or trained)[0]
     examples = load_rows(options, recording)
     numbers, why = gathered_numbers(options, examples, out_of_fold, trained)
     task = "nli" if "premise" in examples.frame else "qa"
@@ -282,7 +286,7 @@ def main(argv: Sequence[str]) -> None:
     fields |= {"seed": options.seed, "n_review_rows": len(listed)}
     fields |= {name: recording.manifest[name] for name in ("task", "data") if name in recording.manifest}
     fields |= manifests.rows_fields(examples.frame)
-    sources = [Path(name) for name in (options.crossfit_dir, options.cartography_dir) if name]
+    sources = [Path(name) for name in [*options.crossfit_dir, *options.cartography_dir]]
     manifests.write_manifest(directory, fields, sources)
     print(as_text(table, N_SHOWN))
     logger.info("%d of %d rows ranked by %s: %s.", summary["n_ranked"], len(table), score, summary["definition"])

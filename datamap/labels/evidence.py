@@ -152,12 +152,12 @@ def reasons(directory: Path, examples: "Examples") -> dict[str, str]:
     return found | dict(zip(untracked["id"], untracked["reason"], strict=True))
 
 
-def refuse_other_rows(one: recordings.Recording, other: recordings.Recording) -> None:
-    """UsageError where two recordings are not of the same rows."""
+def refuse_other_rows(one: recordings.Recording, other: recordings.Recording, one_name: str, other_name: str) -> None:
+    """UsageError where two recordings are not of the same rows; the names are their flags and directories."""
     hashes = [recording.manifest.get("data", {}).get("train", {}).get("ids_sha256") for recording in (one, other)]
     if hashes[0] != hashes[1] or one.manifest.get("task") != other.manifest.get("task"):
         shared = len(set(one.ids) & set(other.ids))
         raise UsageError(
-            f"--crossfit_dir and --cartography_dir are recordings of other rows ({len(one.ids)} and {len(other.ids)}, "
-            f"{shared} of them in both): record both with the same data set and sample."
+            f"{one_name} and {other_name} are recordings of other rows ({len(one.ids)} and {len(other.ids)}, {shared} "
+            "of them in both): record both with the same data set and sample."
         )

@@ -51,6 +51,7 @@ def sentence(table: pd.DataFrame, task: str) -> str:
     }
     n_rows = dict(zip(table["rows"], table["n_rows"], strict=True))
     what = "whose context training has" if task == "qa" else "that share a sentence with training"
+    what += ", whole or in part"
     told = f"{title} {shown['all']} in all {n_rows['all']:,}"
     if "seen" in shown:
         told += f"; {shown['seen']} on the {n_rows['seen']:,} rows {what}"

@@ -34,5 +34,5 @@ def test_the_sentence_says_seen_and_others():
     table[["predicted_correct_low", "predicted_correct_high"]] = [0.0, 100.0]
     assert sentence(table, "nli") == (
         "Accuracy 50.0 (0.0 to 100.0) in all 4; 100.0 (0.0 to 100.0) on the 2 rows that share a sentence with "
-        "training; 0.0 (0.0 to 100.0) on the 2 others (95% intervals)."
+        "training, whole or in part; 0.0 (0.0 to 100.0) on the 2 others (95% intervals)."
     )

@@ -186,8 +186,8 @@ def alike(options: argparse.Namespace, rows: "Rows") -> "pd.DataFrame":
     return pairs.assign(split=rows.splits[len(found) - 1], other_split=rows.splits[0])
 
 
-def write_resplit(directory: Path, loaded: "list[Examples]", rows: "Rows", made: "Resplit") -> int:
-    """Write train.jsonl and validation.jsonl; returns how many rows got another id, as theirs stands in both splits."""
+def write_resplit(directory: Path, loaded: "list[Examples]", rows: "Rows", made: "Resplit") -> None:
+    """Write train.jsonl and validation.jsonl; says how many rows got another id, as theirs stands in both splits."""
     from datamap.audit import resplit
     from datamap.labels.rows import written_rows
 
@@ -197,7 +197,9 @@ def write_resplit(directory: Path, loaded: "list[Examples]", rows: "Rows", made:
     for name, wanted in ((resplit.TRAIN, False), (resplit.VALIDATION, True)):
         side = (row for row, here in zip(written, made.in_validation, strict=True) if here == wanted)
         outputs.write_jsonl(directory / name, side)
-    return renamed
+    if renamed:
+        logger.info("%d ids stand in both splits: in %s and %s those of %s have %s: before them.", renamed,
+                    resplit.TRAIN, resplit.VALIDATION, rows.splits[-1], rows.splits[-1])  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:

@@ -88,13 +88,15 @@ def resplit(frame: pd.DataFrame, groups: np.ndarray, fraction: float, levels: st
 def distinct_ids(rows: list[dict], splits: list[str]) -> int:
     """Give rows an id of their own where a row of an earlier split has it: SPLIT:id. Returns how many got one.
 
-    Rows are changed in place.
+    Rows are changed in place. SPLIT: is put before it again where that, too, is the id of any row.
     """
-    seen: set[str] = set()
+    taken, seen = {row["id"] for row in rows}, set()
     renamed = 0
     for row, split in zip(rows, splits, strict=True):
         if row["id"] in seen:
-            row["id"] = f"{split}:{row['id']}"
+            while row["id"] in taken:
+                row["id"] = f"{split}:{row['id']}"
+            taken.add(row["id"])
             renamed += 1
         seen.add(row["id"])
     return renamed

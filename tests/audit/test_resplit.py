@@ -66,3 +66,9 @@ def test_an_id_of_two_splits_is_told_apart():
     rows = [{"id": "a"}, {"id": "b"}, {"id": "a"}]
     assert distinct_ids(rows, ["train", "train", "dev"]) == 1
     assert [row["id"] for row in rows] == ["a", "b", "dev:a"]
+
+
+def test_an_id_that_is_told_apart_takes_that_of_no_other_row():
+    rows = [{"id": "dev:a"}, {"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "b"}, {"id": "dev:b"}]
+    assert distinct_ids(rows, ["train"] * 3 + ["dev"] * 3) == 2
+    assert [row["id"] for row in rows] == ["dev:a", "a", "b", "dev:dev:a", "dev:dev:b", "dev:b"]

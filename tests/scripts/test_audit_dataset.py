@@ -134,6 +134,7 @@ def test_resplit_keeps_groups_whole_and_ids_apart(files, audit):
     assert sides["validation"][0]["resplit_why"].startswith("group of 3 rows by context and contained: validation")
     assert sides["train"][0]["answers"] == {"text": ["aspirin"], "answer_start": [NOTE.index("aspirin")]}
     assert "validation has 3 of 9 rows (33.3%; asked for 50.0%)" in out
+    assert "1 ids stand in both splits: in train.jsonl and validation.jsonl those of eval have eval: before them" in err
     again = audit("--dataset", files / "audit" / "train.jsonl", "--eval_dataset", files / "audit" / "validation.jsonl",
                   "--output_dir", files / "second")  # fmt: skip
     assert again[1].splitlines()[0].endswith("100.0% share nothing with train.")

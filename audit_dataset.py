@@ -122,14 +122,11 @@ def joined(loaded: "list[Examples]") -> "Rows":
     """The rows of all splits as one, with labels in one order.
 
     Raises:
-        DataError: the splits have no label in common.
+        DataError: the splits do not name their labels alike.
     """
-    from datamap.audit.meetings import joined_rows
+    from datamap.audit.meetings import joined_labels, joined_rows
 
-    names = list(dict.fromkeys(name for part in loaded for name in part.label_names))
-    if names and len(loaded) > 1 and len(names) == sum(len(part.label_names) for part in loaded):
-        listed = " and ".join(", ".join(part.label_names) for part in loaded)
-        raise DataError(f"the splits have no label in common ({listed}): give two data sets with the same labels.")
+    names = joined_labels([part.label_names for part in loaded])
     frames = [part.frame for part in loaded]
     if names:
         frames = [

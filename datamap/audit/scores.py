@@ -45,10 +45,7 @@ def scores_by_level(levels: np.ndarray, predicted: pd.DataFrame, groups: np.ndar
 def sentence(table: pd.DataFrame, task: str) -> str:
     """What a table of `scores_by_level` says first: the main figure in all, on seen rows and on the others."""
     figure, title = next(iter(FIGURES[task].items()))
-    shown = {
-        row["rows"]: f"{row[figure]:.1f} ({row[f'{figure}_low']:.1f} to {row[f'{figure}_high']:.1f})"
-        for row in table.to_dict("records")
-    }
+    shown = {row["rows"]: _with_interval(row, figure) for row in table.to_dict("records")}
     n_rows = dict(zip(table["rows"], table["n_rows"], strict=True))
     what = "whose context training has" if task == "qa" else "that share a sentence with training"
     what += ", whole or in part"
@@ -60,3 +57,9 @@ def sentence(table: pd.DataFrame, task: str) -> str:
     if "none" in shown and n_rows["none"] != n_rows.get("not seen"):
         told += f", {shown['none']} on the {n_rows['none']:,} that share nothing"
     return f"{told} (95% intervals)."
+
+
+def _with_interval(row: dict, figure: str) -> str:
+    low, high = row[f"{figure}_low"], row[f"{figure}_high"]
+    interval = "of one group, so no interval" if np.isnan(low) else f"{low:.1f} to {high:.1f}"
+    return f"{row[figure]:.1f} ({interval})"

@@ -110,6 +110,8 @@ def load(options: argparse.Namespace) -> "list[Examples]":
                 f"--eval_dataset {judged.name} has the splits {shortlist(judged.splits)}: choose one with --eval_split."
             )
         split = judged.splits[0]
+    if options.eval_split == options.split and not options.eval_dataset:
+        raise UsageError(f"--eval_split {split} is the split that is trained on: give another one, or --eval_dataset.")
     if split is not None and (options.eval_dataset or split != options.split):
         loaded.append(load_examples(judged, split, options.task, whole=whole))
     if len(loaded) == 1 and (options.predictions or len(options.embedding_dir or ()) > 1):
@@ -147,12 +149,13 @@ def scores(options: argparse.Namespace, rows: "Rows", strongest: "np.ndarray") -
     """
     import pandas as pd
 
-    from datamap.audit.scores import scores_by_level
+    from datamap.audit.scores import refuse_unscored, scores_by_level
     from datamap.joint.join import read_predictions, refuse_other_predictions
 
     judged = rows.frame[rows.side == 1].assign(level=strongest[rows.side == 1])
     predicted = read_predictions(Path(options.predictions), options.task)
     refuse_other_predictions(judged, predicted, options.task, allow_partial=True)
+    refuse_unscored(predicted, options.task)
     met = judged.merge(predicted.drop(columns=["question", "hypothesis"], errors="ignore"), on="id")
     groups = pd.factorize(met["context" if rows.is_qa else "premise"])[0]
     return scores_by_level(met["level"].to_numpy(), met, groups, options.task)

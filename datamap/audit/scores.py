@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from datamap.data.groups import LEVELS
+from datamap.errors import DataError
 from datamap.evaluation.metrics import bootstrap_interval
 
 SEEN = ("exact", "normalised", "answer", "context", "contained")
@@ -40,6 +41,18 @@ def scores_by_level(levels: np.ndarray, predicted: pd.DataFrame, groups: np.ndar
                 row |= {figure: 100 * values.mean(), f"{figure}_low": 100 * low, f"{figure}_high": 100 * high}
             found.append(row)
     return pd.DataFrame(found)
+
+
+def refuse_unscored(predicted: pd.DataFrame, task: str) -> None:
+    """DataError where a row has no score, or one outside [0, 1]."""
+    for figure in FIGURES[task]:
+        bad = ~predicted[figure].astype(np.float64).between(0, 1)
+        if bad.any():
+            name, value = predicted.loc[bad, ["id", figure]].to_numpy()[0]
+            raise DataError(
+                f"--predictions: the row {name} has the {figure} {value}, which does not lie between 0 and 1: give the "
+                "eval_predictions.jsonl of an evaluation with labels, as run.py wrote it."
+            )
 
 
 def sentence(table: pd.DataFrame, task: str) -> str:

@@ -63,7 +63,7 @@ def resplit(frame: pd.DataFrame, groups: np.ndarray, fraction: float, levels: st
     """
     sizes = np.bincount(groups)
     room = fraction * len(frame)
-    if len(sizes) < 2 or sizes.min() > room:
+    if sizes.min() > room:
         raise DataError(
             f"--resplit {fraction}: the {len(frame)} rows are {len(sizes)} groups by {levels}, the smallest with "
             f"{sizes.min()} rows ({sizes.min() / len(frame):.0%}), so none fits: give a larger share, or other levels "

@@ -45,3 +45,8 @@ def test_twenty_near_rows_are_shown_with_the_texts_of_their_own_splits():
     shown = findings_of(rows, alike=near.assign(split="dev", other_split="train"))["alike"]
     assert [one["id"] for one in shown] == [str(number) for number in range(20)]
     assert [text["question"] for text in shown[4]["texts"]] == ["What is dev 4?", "What is it?"]
+
+
+def test_the_constant_answer_is_scored_on_the_second_split():
+    known = findings_of(rows_of(3, 2))["shortcuts"]["frequent_answers"]
+    assert (known["n_rows"], known["constant"]["total"]) == (3, 2)

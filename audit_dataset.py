@@ -110,6 +110,8 @@ def load(options: argparse.Namespace) -> "list[Examples]":
                 f"--eval_dataset {judged.name} has the splits {shortlist(judged.splits)}: choose one with --eval_split."
             )
         split = judged.splits[0]
+    if options.eval_split == options.split and not options.eval_dataset:
+        raise UsageError(f"--eval_split {split} is the split that is trained on: give another one, or --eval_dataset.")
     if split is not None and (options.eval_dataset or split != options.split):
         loaded.append(load_examples(judged, split, options.task, whole=whole))
     if len(loaded) == 1 and (options.predictions or len(options.embedding_dir or ()) > 1):
@@ -122,14 +124,11 @@ def joined(loaded: "list[Examples]") -> "Rows":
     """The rows of all splits as one, with labels in one order.
 
     Raises:
-        DataError: the splits have no label in common.
+        DataError: the splits do not name their labels alike.
     """
-    from datamap.audit.meetings import joined_rows
+    from datamap.audit.meetings import joined_labels, joined_rows
 
-    names = list(dict.fromkeys(name for part in loaded for name in part.label_names))
-    if names and len(loaded) > 1 and len(names) == sum(len(part.label_names) for part in loaded):
-        listed = " and ".join(", ".join(part.label_names) for part in loaded)
-        raise DataError(f"the splits have no label in common ({listed}): give two data sets with the same labels.")
+    names = joined_labels([part.label_names for part in loaded])
     frames = [part.frame for part in loaded]
     if names:
         frames = [
@@ -150,12 +149,13 @@ def scores(options: argparse.Namespace, rows: "Rows", strongest: "np.ndarray") -
     """
     import pandas as pd
 
-    from datamap.audit.scores import scores_by_level
+    from datamap.audit.scores import refuse_unscored, scores_by_level
     from datamap.joint.join import read_predictions, refuse_other_predictions
 
     judged = rows.frame[rows.side == 1].assign(level=strongest[rows.side == 1])
     predicted = read_predictions(Path(options.predictions), options.task)
     refuse_other_predictions(judged, predicted, options.task, allow_partial=True)
+    refuse_unscored(predicted, options.task)
     met = judged.merge(predicted.drop(columns=["question", "hypothesis"], errors="ignore"), on="id")
     groups = pd.factorize(met["context" if rows.is_qa else "premise"])[0]
     return scores_by_level(met["level"].to_numpy(), met, groups, options.task)
@@ -186,8 +186,8 @@ def alike(options: argparse.Namespace, rows: "Rows") -> "pd.DataFrame":
     return pairs.assign(split=rows.splits[len(found) - 1], other_split=rows.splits[0])
 
 
-def write_resplit(directory: Path, loaded: "list[Examples]", rows: "Rows", made: "Resplit") -> int:
-    """Write train.jsonl and validation.jsonl; returns how many rows got another id, as theirs stands in both splits."""
+def write_resplit(directory: Path, loaded: "list[Examples]", rows: "Rows", made: "Resplit") -> None:
+    """Write train.jsonl and validation.jsonl; says how many rows got another id, as theirs stands in both splits."""
     from datamap.audit import resplit
     from datamap.labels.rows import written_rows
 
@@ -197,7 +197,9 @@ def write_resplit(directory: Path, loaded: "list[Examples]", rows: "Rows", made:
     for name, wanted in ((resplit.TRAIN, False), (resplit.VALIDATION, True)):
         side = (row for row, here in zip(written, made.in_validation, strict=True) if here == wanted)
         outputs.write_jsonl(directory / name, side)
-    return renamed
+    if renamed:
+        logger.info("%d ids stand in both splits: in %s and %s those of %s have %s: before them.", renamed,
+                    resplit.TRAIN, resplit.VALIDATION, rows.splits[-1], rows.splits[-1])  # fmt: skip
 
 
 def main(argv: Sequence[str]) -> None:

@@ -137,6 +137,25 @@ def joined_rows(frames: Sequence[pd.DataFrame], splits: Sequence[str], label_nam
     return Rows(pd.concat(parts, ignore_index=True), tuple(splits), tuple(label_names))
 
 
+def joined_labels(orders: Sequence[Sequence[str]]) -> list[str]:
+    """The label names of one or two splits, each once.
+
+    Raises:
+        DataError: two splits have none in common, spell one in two ways, or count classes from 0 and from 1.
+    """
+    names = list(dict.fromkeys(name for order in orders for name in order))
+    if len(set(map(frozenset, orders))) == 1:
+        return names
+    are_alike = len(names) == len({name.lower() for name in names})
+    starts = {min(map(int, order)) for order in orders if order and all(map(str.isdecimal, order))}
+    is_disjoint = len(names) == sum(map(len, orders))
+    if is_disjoint or not are_alike or len(starts) > 1:
+        listed = " and ".join(", ".join(order) for order in orders)
+        why = "have no label in common" if is_disjoint and are_alike else "name their labels in two ways"
+        raise DataError(f"the splits {why} ({listed}): give two data sets with the same labels.")
+    return names
+
+
 def find_meetings(rows: Rows) -> Meetings:
     """All levels of the rows."""
     return _qa_meetings(rows.frame) if rows.is_qa else _nli_meetings(rows.frame)

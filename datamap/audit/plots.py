@@ -1,10 +1,15 @@
 """The figure of an audit: shares by level, across and within splits."""
 
+import textwrap
+
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from datamap.files.pictures import SMALL
+
+TITLE_LENGTH, LINE_LENGTH = 85, 28  # characters a line of the title and of a bar's name; what is longer is wrapped
+NAME_LENGTH = 25  # characters of a split's name; a longer one loses its middle
 
 # Strong levels dark, weak ones light, no meeting grey; Okabe and Ito's blue and orange, told apart by lightness too.
 COLOURS = {
@@ -30,7 +35,7 @@ def shares(table: pd.DataFrame, *, title: str, is_qa: bool) -> Figure:
     figure = Figure(figsize=(9, 2.2 + 0.55 * len(bars)), layout="constrained")
     axes = figure.subplots()
     splits = list(dict.fromkeys(table["split"]))
-    texts = [_bar_name(bar, splits) for bar in bars]
+    texts = [textwrap.fill(_bar_name(bar, splits), LINE_LENGTH) for bar in bars]
     left = [0.0] * len(bars)
     for level in dict.fromkeys(table["level"]):
         widths = table.loc[table["level"] == level, "share"].tolist()
@@ -46,7 +51,7 @@ def shares(table: pd.DataFrame, *, title: str, is_qa: bool) -> Figure:
     axes.set_xlim(0, 1)
     axes.xaxis.set_major_formatter(PercentFormatter(1))
     axes.set_xlabel("share of rows, by the strongest level at which they meet another row")
-    axes.set_title(title, parse_math=False)
+    figure.suptitle(textwrap.fill(title, TITLE_LENGTH), parse_math=False)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=4, fontsize=SMALL, frameon=False)
     return figure
@@ -54,6 +59,11 @@ def shares(table: pd.DataFrame, *, title: str, is_qa: bool) -> Figure:
 
 def _bar_name(bar: dict, splits: list[str]) -> str:
     if bar["scope"] == "within":
-        return f"within {bar['split']}"
+        return f"within {_shown(bar['split'])}"
     other = next(split for split in splits if split != bar["split"])
-    return f"{bar['split']} meets {other}"
+    return f"{_shown(bar['split'])} meets {_shown(other)}"
+
+
+def _shown(split: str) -> str:
+    half = NAME_LENGTH // 2
+    return split if len(split) <= NAME_LENGTH else f"{split[:half]}…{split[-half:]}"

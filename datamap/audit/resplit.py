@@ -63,7 +63,7 @@ def resplit(frame: pd.DataFrame, groups: np.ndarray, fraction: float, levels: st
     """
     sizes = np.bincount(groups)
     room = fraction * len(frame)
-    if len(sizes) < 2 or sizes.min() > room:
+    if sizes.min() > room:
         raise DataError(
             f"--resplit {fraction}: the {len(frame)} rows are {len(sizes)} groups by {levels}, the smallest with "
             f"{sizes.min()} rows ({sizes.min() / len(frame):.0%}), so none fits: give a larger share, or other levels "
@@ -88,13 +88,15 @@ def resplit(frame: pd.DataFrame, groups: np.ndarray, fraction: float, levels: st
 def distinct_ids(rows: list[dict], splits: list[str]) -> int:
     """Give rows an id of their own where a row of an earlier split has it: SPLIT:id. Returns how many got one.
 
-    Rows are changed in place.
+    Rows are changed in place. SPLIT: is put before it again where that, too, is the id of any row.
     """
-    seen: set[str] = set()
+    taken, seen = {row["id"] for row in rows}, set()
     renamed = 0
     for row, split in zip(rows, splits, strict=True):
         if row["id"] in seen:
-            row["id"] = f"{split}:{row['id']}"
+            while row["id"] in taken:
+                row["id"] = f"{split}:{row['id']}"
+            taken.add(row["id"])
             renamed += 1
         seen.add(row["id"])
     return renamed

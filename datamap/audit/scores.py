@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from datamap.data.groups import LEVELS
+from datamap.errors import DataError
 from datamap.evaluation.metrics import bootstrap_interval
 
 SEEN = ("exact", "normalised", "answer", "context", "contained")
@@ -42,15 +43,25 @@ def scores_by_level(levels: np.ndarray, predicted: pd.DataFrame, groups: np.ndar
     return pd.DataFrame(found)
 
 
+def refuse_unscored(predicted: pd.DataFrame, task: str) -> None:
+    """DataError where a row has no score, or one outside [0, 1]."""
+    for figure in FIGURES[task]:
+        bad = ~predicted[figure].astype(np.float64).between(0, 1)
+        if bad.any():
+            name, value = predicted.loc[bad, ["id", figure]].to_numpy()[0]
+            raise DataError(
+                f"--predictions: the row {name} has the {figure} {value}, which does not lie between 0 and 1: give the "
+                "eval_predictions.jsonl of an evaluation with labels, as run.py wrote it."
+            )
+
+
 def sentence(table: pd.DataFrame, task: str) -> str:
     """What a table of `scores_by_level` says first: the main figure in all, on seen rows and on the others."""
     figure, title = next(iter(FIGURES[task].items()))
-    shown = {
-        row["rows"]: f"{row[figure]:.1f} ({row[f'{figure}_low']:.1f} to {row[f'{figure}_high']:.1f})"
-        for row in table.to_dict("records")
-    }
+    shown = {row["rows"]: _with_interval(row, figure) for row in table.to_dict("records")}
     n_rows = dict(zip(table["rows"], table["n_rows"], strict=True))
     what = "whose context training has" if task == "qa" else "that share a sentence with training"
+    what += ", whole or in part"
     told = f"{title} {shown['all']} in all {n_rows['all']:,}"
     if "seen" in shown:
         told += f"; {shown['seen']} on the {n_rows['seen']:,} rows {what}"
@@ -59,3 +70,9 @@ def sentence(table: pd.DataFrame, task: str) -> str:
     if "none" in shown and n_rows["none"] != n_rows.get("not seen"):
         told += f", {shown['none']} on the {n_rows['none']:,} that share nothing"
     return f"{told} (95% intervals)."
+
+
+def _with_interval(row: dict, figure: str) -> str:
+    low, high = row[f"{figure}_low"], row[f"{figure}_high"]
+    interval = "of one group, so no interval" if np.isnan(low) else f"{low:.1f} to {high:.1f}"
+    return f"{row[figure]:.1f} ({interval})"

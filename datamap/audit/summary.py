@@ -30,7 +30,7 @@ def opening(figures: dict, levels: pd.DataFrame, *, is_qa: bool) -> str:
     copies = f"{figures['copies']:.1%} are copies of {other} rows"
     if is_qa:
         told = f"{figures['context']:.1%} of the {n_rows} {split} questions are about a context that {other} has, and "
-        told += f"{copies}; of the rest {share['contained']:.1%} are about a context inside another or around it, "
+        told += f"{copies}; {share['contained']:.1%} more are about a context inside another or around it, "
         told += f"{share['template']:.1%} have only the wording of a question in common"
     else:
         told = f"{figures['context']:.1%} of the {n_rows} {split} pairs share a sentence with {other} "

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from datamap.audit.meetings import MEETINGS, find_meetings, refuse_unknown_levels
+from datamap.audit.meetings import MEETINGS, find_meetings, joined_labels, refuse_unknown_levels
 from datamap.errors import DataError
 from tests.audit.random_rows import meets, rows
 
@@ -68,3 +68,27 @@ def test_a_level_that_the_task_lacks_is_named():
         refuse_unknown_levels(["context", "template"], rows(0, "nli", 1))
     expected = "--resplit_by template: the levels of nli are exact, normalised, context, contained."
     assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why"),
+    [
+        (("0", "1", "2"), ("1", "2", "3"), "name their labels in two ways"),
+        (("entailment", "neutral"), ("Entailment", "neutral"), "name their labels in two ways"),
+        (("entailment", "neutral"), ("Entailment", "Neutral"), "name their labels in two ways"),
+        (("entailment", "neutral"), ("0", "1"), "have no label in common"),
+    ],
+)
+def test_splits_that_mean_other_things_by_a_label_are_not_compared(first, second, why):
+    with pytest.raises(DataError) as caught:
+        joined_labels([first, second])
+    assert str(caught.value) == (
+        f"the splits {why} ({', '.join(first)} and {', '.join(second)}): give two data sets with the same labels."
+    )
+
+
+def test_labels_of_two_splits_are_listed_once_in_the_order_of_the_first():
+    assert joined_labels([("b", "a"), ("a", "c")]) == ["b", "a", "c"]
+    assert joined_labels([("0", "1", "2"), ("0", "1")]) == ["0", "1", "2"]
+    assert joined_labels([("Yes", "yes")]) == ["Yes", "yes"]
+    assert joined_labels([(), ()]) == []

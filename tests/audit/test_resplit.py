@@ -53,6 +53,11 @@ def test_a_sentence_says_what_large_groups_did():
     assert found.why[0] == "group of 3 rows by context: train, as its group did not fit into validation before others"
 
 
+def test_a_group_of_just_the_share_asked_for_is_not_too_large():
+    found = resplit(framed(list("aabb")), np.array([0, 0, 1, 1]), 0.5, "context")
+    assert (found.n_too_large, found.share) == (0, 0.5)
+
+
 def test_where_no_group_fits_the_error_says_what_to_do():
     with pytest.raises(DataError) as caught:
         resplit(framed(list("aabb")), np.array([0, 0, 1, 1]), 0.25, "context")
@@ -66,3 +71,9 @@ def test_an_id_of_two_splits_is_told_apart():
     rows = [{"id": "a"}, {"id": "b"}, {"id": "a"}]
     assert distinct_ids(rows, ["train", "train", "dev"]) == 1
     assert [row["id"] for row in rows] == ["a", "b", "dev:a"]
+
+
+def test_an_id_that_is_told_apart_takes_that_of_no_other_row():
+    rows = [{"id": "dev:a"}, {"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "b"}, {"id": "dev:b"}]
+    assert distinct_ids(rows, ["train"] * 3 + ["dev"] * 3) == 2
+    assert [row["id"] for row in rows] == ["dev:a", "a", "b", "dev:dev:a", "dev:dev:b", "dev:b"]

@@ -34,5 +34,19 @@ def test_the_sentence_says_seen_and_others():
     table[["predicted_correct_low", "predicted_correct_high"]] = [0.0, 100.0]
     assert sentence(table, "nli") == (
         "Accuracy 50.0 (0.0 to 100.0) in all 4; 100.0 (0.0 to 100.0) on the 2 rows that share a sentence with "
-        "training; 0.0 (0.0 to 100.0) on the 2 others (95% intervals)."
+        "training, whole or in part; 0.0 (0.0 to 100.0) on the 2 others (95% intervals)."
     )
+
+
+def test_rows_of_one_group_have_no_interval_and_the_sentence_says_so():
+    predicted = pd.DataFrame({"predicted_correct": [1.0, 1, 0, 0]})
+    levels = np.array(["context"] * 2 + ["none"] * 2, dtype=object)
+    told = sentence(scores_by_level(levels, predicted, np.array([7, 7, 8, 9]), "nli"), "nli")
+    assert "; 100.0 (of one group, so no interval) on the 2 rows that share a sentence" in told
+    assert "; 0.0 (0.0 to 0.0) on the 2 others" in told
+
+
+def test_where_training_has_seen_nothing_only_the_others_are_said():
+    predicted = pd.DataFrame({"predicted_correct": [1.0, 1]})
+    told = sentence(scores_by_level(np.array(["none"] * 2, dtype=object), predicted, np.arange(2), "nli"), "nli")
+    assert told == "Accuracy 100.0 (100.0 to 100.0) in all 2; 100.0 (100.0 to 100.0) on the 2 others (95% intervals)."

@@ -14,9 +14,9 @@ LEVELS = pd.DataFrame(
 
 def test_questions_are_said_to_be_about_contexts_that_training_has():
     assert opening(FIGURES, LEVELS, is_qa=True) == (
-        "62.0% of the 1,200 dev questions are about a context that train has, and 10.0% are copies of train rows; of "
-        "the rest 8.0% are about a context inside another or around it, 10.0% have only the wording of a question in "
-        "common; 20.0% share nothing with train."
+        "62.0% of the 1,200 dev questions are about a context that train has, and 10.0% are copies of train rows; 8.0% "
+        "more are about a context inside another or around it, 10.0% have only the wording of a question in common; "
+        "20.0% share nothing with train."
     )
 
 

@@ -134,6 +134,7 @@ def test_resplit_keeps_groups_whole_and_ids_apart(files, audit):
     assert sides["validation"][0]["resplit_why"].startswith("group of 3 rows by context and contained: validation")
     assert sides["train"][0]["answers"] == {"text": ["aspirin"], "answer_start": [NOTE.index("aspirin")]}
     assert "validation has 3 of 9 rows (33.3%; asked for 50.0%)" in out
+    assert "1 ids stand in both splits: in train.jsonl and validation.jsonl those of eval have eval: before them" in err
     again = audit("--dataset", files / "audit" / "train.jsonl", "--eval_dataset", files / "audit" / "validation.jsonl",
                   "--output_dir", files / "second")  # fmt: skip
     assert again[1].splitlines()[0].endswith("100.0% share nothing with train.")
@@ -179,6 +180,16 @@ def test_predictions_of_other_data_are_refused(files, audit):
     assert not (files / "audit").exists()
 
 
+@pytest.mark.parametrize(("score", "said"), [("null", "nan"), ("NaN", "nan"), ("7.0", "7.0"), ("-1", "-1.0")])
+def test_predictions_without_a_score_are_refused(files, audit, score, said):
+    path = predictions(files / "model", DEV[:2], [0, 1])
+    path.write_text(path.read_text().replace('"em": 1.0', f'"em": {score}'))
+    code, out, err = audit(*both(files, "--predictions", path))
+    assert (code, out) == (1, "")
+    assert f"error: --predictions: the row d has the em {said}, which does not lie between 0 and 1: give" in err
+    assert not (files / "audit").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "code", "sentence"),
     [
@@ -203,6 +214,15 @@ def test_predictions_need_a_second_split(files, audit):
     )
     assert code == 2
     assert err.splitlines()[-1] == ("error: --predictions needs a second split: give --eval_dataset or --eval_split.")
+
+
+def test_the_split_that_is_trained_on_is_no_second_split(files, audit):
+    code, _, err = audit("--dataset", "demo", "--eval_split", "train", "--output_dir", files / "audit")
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        "error: --eval_split train is the split that is trained on: give another one, or --eval_dataset."
+    )
+    assert audit("--dataset", "demo", "--split", "validation", "--output_dir", files / "audit")[0] == 0
 
 
 def test_results_never_replace_the_data(files, audit):

@@ -20,6 +20,7 @@ from datamap.options.defaults import (
     N_BEST_SIZE,
     NULL_SCORE_THRESHOLD,
 )
+from datamap.options.listed_rows import add_listed_options, refuse_idle_listed_options
 from datamap.options.precision import AUTO, BF16, FP16, PRECISIONS, TF32
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ def add_data_options(add: Callable[..., Any]) -> None:
     rows = "on this many rows, drawn with --seed (default: all)"
     add("--max_train_samples", metavar="N", type=parsing.positive, help=f"train {rows}")
     add("--max_eval_samples", metavar="N", type=parsing.positive, help=f"evaluate {rows}")
+    add_listed_options(add)
     text = "evaluate a model of other labels: which of its labels count as which of the data's, as in "
     text += "non-entailment=neutral,contradiction (nli; default: by name, and neutral and contradiction as "
     text += "non-entailment where the data have that)"
@@ -167,6 +169,7 @@ def parse_arguments(argv: Sequence[str]) -> "tuple[argparse.Namespace, TrainingA
     parsed = parse_training_arguments(rest)
     check_options(options, parsed)
     refuse_idle_groups(options, parsed)
+    refuse_idle_listed_options(options, parsed)
     refuse_idle_crossfit_options(options, parsed)
     words = device_words(options, parsed, given)
     if not parsed.do_train and "--output_dir" not in given:

@@ -1,0 +1,26 @@
+"""What run.py's command line may say of single rows by files of their ids, and what of it could not act."""
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from datamap.errors import UsageError
+from datamap.options import parsing
+
+if TYPE_CHECKING:
+    from transformers import TrainingArguments
+
+
+def add_listed_options(add: Callable[..., Any]) -> None:
+    """The options that name files about rows."""
+    text = "train on these rows of --dataset alone, which may not be among those held out: a text file with one id a "
+    text += "line, or a .csv with a column id (default: all rows)"
+    add("--train_ids", metavar="FILE", type=parsing.named, help=text)
+
+
+def refuse_idle_listed_options(options: argparse.Namespace, training_args: "TrainingArguments") -> None:
+    """UsageError for files about rows that could not act."""
+    if not training_args.do_train and options.train_ids:
+        raise UsageError("--train_ids needs --do_train: add it.")
+    if options.train_ids and options.max_train_samples:
+        raise UsageError("--train_ids and --max_train_samples both say which rows to train on: leave one out.")

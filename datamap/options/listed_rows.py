@@ -16,11 +16,16 @@ def add_listed_options(add: Callable[..., Any]) -> None:
     text = "train on these rows of --dataset alone, which may not be among those held out: a text file with one id a "
     text += "line, or a .csv with a column id (default: all rows)"
     add("--train_ids", metavar="FILE", type=parsing.named, help=text)
+    text = "a .csv with columns id and weight: how much each row counts in training, above 0 and divided by the mean "
+    text += "over the windows that are trained on; what is recorded and evaluated stays unweighted (default: all rows "
+    text += "count alike)"
+    add("--example_weights", metavar="FILE", type=parsing.named, help=text)
 
 
 def refuse_idle_listed_options(options: argparse.Namespace, training_args: "TrainingArguments") -> None:
     """UsageError for files about rows that could not act."""
-    if not training_args.do_train and options.train_ids:
-        raise UsageError("--train_ids needs --do_train: add it.")
+    for name in ("train_ids", "example_weights"):
+        if getattr(options, name) and not training_args.do_train:
+            raise UsageError(f"--{name} needs --do_train: add it.")
     if options.train_ids and options.max_train_samples:
         raise UsageError("--train_ids and --max_train_samples both say which rows to train on: leave one out.")

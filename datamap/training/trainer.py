@@ -21,6 +21,7 @@ from datamap.features.windows import MODEL_INPUTS
 from datamap.training.cpu_functions import CpuFunctions, can_stand_in
 from datamap.training.devices import copy_without_waiting
 from datamap.training.memory import said_where_full
+from datamap.training.objective import PLAIN, Emphasis
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -36,7 +37,8 @@ class ExampleTrainer(Trainer):
     """Trainer whose loss is computed row by row and whose evaluation is placed by row number.
 
     The loss of an optimizer step is the mean over all rows of the step, over micro-batches and processes alike, so that
-    gradient accumulation and a token budget only change the order of work. Subclasses say what a row's loss is.
+    gradient accumulation and a token budget only change the order of work. Subclasses say what a row's loss is; what
+    rows count for (Emphasis) changes what is minimised, neither what is recorded nor an evaluation.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ExampleTrainer(Trainer):
         evaluation: Any = None,
         recorder: Any = None,
         examples_per_row: float = 1.0,
+        emphasis: Emphasis = PLAIN,
         **kwargs: Any,
     ):
         """
@@ -57,11 +60,12 @@ class ExampleTrainer(Trainer):
             evaluation: Qa- or NliEvaluation (or -Prediction) over `eval_dataset`.
             recorder: CartographyCallback that sees every training batch.
             examples_per_row: scales the speed that is shown.
+            emphasis: of the rows of `train_dataset`.
         """
         copy_without_waiting(kwargs["args"])
         super().__init__(**kwargs)
         self.micro_batch_tokens, self.eval_batch_tokens = micro_batch_tokens, eval_batch_tokens
-        self.evaluation, self.recorder = evaluation, recorder
+        self.evaluation, self.recorder, self.emphasis = evaluation, recorder, emphasis
         alone = self.args.world_size == 1
         self.functions = CpuFunctions(sums_gradients=alone) if can_stand_in(self.args) else contextlib.nullcontext()
         if recorder is not None:
@@ -113,11 +117,12 @@ class ExampleTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Sum of the row losses over the number of rows in the optimizer step (on all processes)."""
+        """Sum of the weighed row losses over the number of rows in the optimizer step (on all processes)."""
         outputs = self.forward(model, inputs)
         losses = self.row_losses(outputs, inputs)
         if self.recorder is not None:
             self.recorder.record(outputs, inputs, losses)
+        losses = self.emphasis.of_losses(losses, inputs["row"])
         if num_items_in_batch is None:
             loss = losses.mean()
         else:

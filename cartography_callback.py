@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from datamap.features.windows import NliPairs, QaWindows
 
-FILES_OF_ROWS = {"example weights": "--example_weights"}
+FILES_OF_ROWS = {"example weights": "--example_weights", "example smoothing": "--example_smoothing"}
 NEVER = torch.iinfo(torch.int32).max
 
 
@@ -221,5 +221,7 @@ def difference(name: str, before: Any, now: Any) -> str:
             "--doc_stride, --ablations and tokenizer."
         )
     if name in FILES_OF_ROWS:
-        return f"its recording is of other {name}: resume with the same file of {FILES_OF_ROWS[name]}, or with none."
+        flag = FILES_OF_ROWS[name]
+        remedy = f"without {flag}" if before is None else f"with the file of {flag} that it had"
+        return f"its recording is of other {name}: resume {remedy}."
     return f"its recording was made with {name} {before}, and this run has {name} {now}: resume with the same."

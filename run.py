@@ -99,7 +99,7 @@ def make_recorder(
     names = ("seed", "data_seed", "learning_rate", "train_sampling_strategy", "dataloader_drop_last")
     identity = {f"--{name}": getattr(training_args, name) for name in names}
     identity |= {"--model": options.model, "rows in a step": rows, "--precision": precision_name(training_args)}
-    identity |= objective.identity_of(data["train"])
+    identity |= objective.identity_of(training_args, data["train"])
     directory, ids = cartography_dir(options), data["train"].frame["id"]
     return CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
 

@@ -103,7 +103,7 @@ def identity_of(
     identity |= {f"--{name}": getattr(training_args, name) for name in TRAINERS}
     if examples.grouping is not None:
         identity["groups"] = examples.grouping.sha256
-    return identity | objective.identity_of(examples) | {"--precision": precision_name(training_args)}
+    return identity | objective.identity_of(training_args, examples) | {"--precision": precision_name(training_args)}
 
 
 def begin(run: Run, problems: "pd.DataFrame", identity: dict, *, resuming: bool) -> None:

@@ -37,8 +37,8 @@ class Examples:
     `has_unanswerable` speaks of the whole split, whatever is held out or drawn later. `columns`: role → name, as in
     --columns. `merged`: how labels of a model count as those of the data, None where they are the same. `grouping`:
     which rows stay together, None where equal contexts (NLI: premises) or chains of shared sentences say so.
-    `train_ids_sha256`: of the file of --train_ids, None without it. `weights`: of rows in a training, None where all
-    weigh the same.
+    `train_ids_sha256`: of the file of --train_ids, None without it. `weights`, `smoothing`: of rows in a training, None
+    where all weigh the same, and where no file says how smooth their labels are.
     """
 
     frame: pd.DataFrame
@@ -53,6 +53,7 @@ class Examples:
     grouping: Grouping | None = None
     train_ids_sha256: str | None = None
     weights: RowNumbers | None = None
+    smoothing: RowNumbers | None = None
 
     def replaced(self, frame: pd.DataFrame, **changes: Any) -> "Examples":
         """The same examples with some of the rows (and other fields changed)."""

@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from datamap.data import examples
 from datamap.data.examples import (
@@ -16,7 +16,7 @@ from datamap.data.examples import (
     load_unlabelled,
     sample_rows,
 )
-from datamap.data.row_numbers import WEIGHTS, read_row_numbers
+from datamap.data.row_numbers import SMOOTHING, WEIGHTS, read_row_numbers
 from datamap.data.sources import open_source
 from datamap.errors import UsageError, shortlist
 from datamap.files.manifests import trained_part
@@ -75,24 +75,29 @@ def load_data(options: argparse.Namespace, training_args: "TrainingArguments") -
         data["train"] = chosen(data["train"], whole, options.train_ids)
     data = {purpose: sample_rows(part, limits[purpose], training_args.seed) for purpose, part in data.items()}
     if "train" in data:
-        data["train"] = weighed(data["train"], whole, options.example_weights)
+        data["train"] = with_row_numbers(options, data["train"], whole)
     return data
 
 
-def weighed(trained: Examples, whole: Examples, path: str | None) -> Examples:
-    """The rows to train on with the weights that a file of --example_weights has for them, or as they are without one.
+def with_row_numbers(options: argparse.Namespace, trained: Examples, whole: Examples) -> Examples:
+    """The rows to train on with what the files of --example_weights and --example_smoothing have for them.
 
     Args:
-        whole: all rows of their split, which may have weights too.
+        trained: the rows.
+        whole: all rows of their split, which may have numbers too.
 
     Raises:
-        DataError: the file cannot be read, does not fit the rows, or has a weight that is none.
+        DataError: a file cannot be read, does not fit the rows, or has a number that may not be.
     """
-    if path is None:
-        return trained
     where, ids = f"{whole.name}, split {whole.split}", trained.frame["id"].tolist()
     known = {*whole.frame["id"], *whole.problems["id"]}
-    return dataclasses.replace(trained, weights=read_row_numbers(WEIGHTS, path, where, trained=ids, known=known))
+    kinds = {"weights": (WEIGHTS, options.example_weights), "smoothing": (SMOOTHING, options.example_smoothing)}
+    found: dict[str, Any] = {
+        name: read_row_numbers(kind, path, where, trained=ids, known=known)
+        for name, (kind, path) in kinds.items()
+        if path is not None
+    }
+    return dataclasses.replace(trained, **found)
 
 
 def load_whole(options: argparse.Namespace, source: "Source") -> Examples:

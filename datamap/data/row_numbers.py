@@ -53,6 +53,13 @@ WEIGHTS = Kind(
     "is no finite number above 0",
     "give every row a weight above 0, and leave rows out by --train_ids",
 )
+SMOOTHING = Kind(
+    "--example_smoothing",
+    "factor",
+    lambda factor: 0 <= factor < 1,
+    "does not lie from 0 to below 1",
+    "give every row a factor in that range, 0 for its label as it is",
+)
 
 
 def read_row_numbers(

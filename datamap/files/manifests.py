@@ -36,6 +36,7 @@ def described(part: Any) -> dict:
     files = {"groups_sha256": part.grouping.sha256} if part.grouping is not None else {}
     files |= {"train_ids_sha256": part.train_ids_sha256} if part.train_ids_sha256 else {}
     files |= {"example_weights_sha256": part.weights.sha256} if part.weights is not None else {}
+    files |= {"example_smoothing_sha256": part.smoothing.sha256} if part.smoothing is not None else {}
     return fields | files | held_corrections(part.name)
 
 
@@ -79,7 +80,7 @@ def made_from(options: argparse.Namespace) -> list[Path]:
     """The directories with a manifest that a run read, of which some may have none."""
     model = Path(options.model).expanduser()
     found = [model] if model.is_dir() else []
-    files = [options.groups, options.train_ids, options.example_weights]
+    files = [options.groups, options.train_ids, options.example_weights, options.example_smoothing]
     return list(dict.fromkeys(found + [Path(file).expanduser().parent for file in files if file]))
 
 

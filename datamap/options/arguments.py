@@ -53,7 +53,8 @@ All of Transformers' TrainingArguments work here as well (--help_trainer lists t
 --do_predict (answers for rows without labels), --output_dir DIR (default ./trainer_output; to evaluate alone or to
 predict, the directory of --model where it is one), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
 --learning_rate X (1e-4), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
---report_to NAME. Defaults that differ from
+--report_to NAME, --label_smoothing_factor X (from 0 to below 1; 0: the share of every label that is spread over all
+that may be right, in qa over the tokens of the context). Defaults that differ from
 Transformers': --learning_rate 1e-4 (small encoders learn slowly with its 5e-5), --save_strategy epoch,
 --logging_steps 50, --logging_nan_inf_filter false, and on a GPU --dataloader_num_workers 2 and
 --per_device_eval_batch_size 1024: there a batch of an evaluation has at most that many rows, of like lengths, and no
@@ -339,7 +340,6 @@ def check_options(options: argparse.Namespace, training_args: "TrainingArguments
             not training_args.accelerator_config.even_batches,
             '--accelerator_config {"even_batches": false} is not offered: leave it out.',
         ),
-        (training_args.label_smoothing_factor, "--label_smoothing_factor is not offered: leave it out."),
     ):
         if refused:
             raise UsageError(sentence)

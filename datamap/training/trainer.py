@@ -21,7 +21,7 @@ from datamap.features.windows import MODEL_INPUTS
 from datamap.training.cpu_functions import CpuFunctions, can_stand_in
 from datamap.training.devices import copy_without_waiting
 from datamap.training.memory import said_where_full
-from datamap.training.objective import PLAIN, Emphasis
+from datamap.training.objective import PLAIN, Emphasis, mean_surprise, tokens_that_may_be_right
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -79,6 +79,10 @@ class ExampleTrainer(Trainer):
         """Loss of every row, float32 [batch]."""
         raise NotImplementedError
 
+    def spread_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What a row's loss is on average over all labels that may be right, float32 [batch]; for label smoothing."""
+        raise NotImplementedError
+
     def forward(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> "ModelOutput":
         """The model's outputs for a batch; what is not a model input (labels, row numbers) stays outside."""
         return model(**{key: inputs[key] for key in MODEL_INPUTS if key in inputs})
@@ -117,12 +121,12 @@ class ExampleTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Sum of the weighed row losses over the number of rows in the optimizer step (on all processes)."""
+        """Sum of the row losses, smoothed and weighed, over the rows of the optimizer step (on all processes)."""
         outputs = self.forward(model, inputs)
         losses = self.row_losses(outputs, inputs)
         if self.recorder is not None:
             self.recorder.record(outputs, inputs, losses)
-        losses = self.emphasis.of_losses(losses, inputs["row"])
+        losses = self.emphasis.of_losses(losses, inputs["row"], lambda: self.spread_losses(outputs, inputs))
         if num_items_in_batch is None:
             loss = losses.mean()
         else:
@@ -230,6 +234,14 @@ class QaTrainer(ExampleTrainer):
         end = loss(span_logits(outputs["end_logits"], mask), inputs["end_positions"], reduction="none")
         return (start + end) / 2
 
+    def spread_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Over the tokens of every window at which its answer may begin and end, float32 [batch]."""
+        cls_index, allows_no_answer = self.train_dataset.template.cls_index, self.emphasis.allows_no_answer
+        allowed = tokens_that_may_be_right(inputs, cls_index, allows_no_answer=allows_no_answer)
+        mask = inputs.get("attention_mask")
+        start, end = (span_logits(outputs[name], mask) for name in ("start_logits", "end_logits"))
+        return (mean_surprise(start, allowed) + mean_surprise(end, allowed)) / 2
+
 
 class NliTrainer(ExampleTrainer):
     """Natural language inference: cross-entropy of the gold label."""
@@ -237,6 +249,11 @@ class NliTrainer(ExampleTrainer):
     def row_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every row, float32 [batch]."""
         return torch.nn.functional.cross_entropy(outputs["logits"].float(), inputs["labels"], reduction="none")
+
+    def spread_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Over all labels of the model, float32 [batch]."""
+        logits = outputs["logits"].float()
+        return mean_surprise(logits, torch.ones_like(logits, dtype=torch.bool))
 
 
 class EpochLengthSampler(LengthGroupedSampler):

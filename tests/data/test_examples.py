@@ -120,7 +120,7 @@ def test_numbers_without_rows_need_no_class_of_the_model():
 
 class Options:
     task, train_split, eval_split, eval_dataset = "qa", "train", None, None
-    max_train_samples = max_eval_samples = columns = groups = train_ids = example_weights = None
+    max_train_samples = max_eval_samples = columns = groups = train_ids = example_weights = example_smoothing = None
     model = "demo"
 
     def __init__(self, dataset, validation_fraction):

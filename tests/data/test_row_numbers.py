@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from datamap.data.row_numbers import WEIGHTS, read_row_numbers
+from datamap.data.row_numbers import SMOOTHING, WEIGHTS, read_row_numbers
 from datamap.errors import DataError
 from datamap.files.manifests import file_hash
 
@@ -69,3 +69,16 @@ def test_a_number_of_a_row_that_is_not_trained_on_is_checked_too(tmp_path):
     path = written(tmp_path, "id,weight\nNA,1\n0012,1\n3,1\nheld out,0\n")
     with pytest.raises(DataError, match="1 of its 4 ids is no finite number above 0"):
         read(path)
+
+
+def test_factors_may_be_0_and_are_below_1(tmp_path):
+    path = written(tmp_path, "id,factor\nNA,0\n0012,0.999\n3,1e-9\n")
+    np.testing.assert_array_equal(read(path, SMOOTHING).of_rows(TRAINED), [0, 0.999, 1e-9])
+    for cell in ("1", "-0.1", "nan", "inf", "", "5%"):
+        path = written(tmp_path, f"id,factor\nNA,0\n0012,{cell}\n3,0.5\n")
+        with pytest.raises(DataError) as refused:
+            read(path, SMOOTHING)
+        assert str(refused.value) == (
+            f"--example_smoothing {path}: the factor of 1 of its 3 ids does not lie from 0 to below 1 ('0012' has "
+            f"'{cell}' and is the first): give every row a factor in that range, 0 for its label as it is."
+        )

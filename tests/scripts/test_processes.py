@@ -124,8 +124,8 @@ def test_two_processes_in_micro_batches_take_the_step_of_one(tmp_path, still_mod
 
 
 @pytest.mark.slow
-def test_two_processes_take_the_weighted_step_of_one(tmp_path, still_model):
-    """As above, with rows that weigh from 0.1 to 4."""
+def test_two_processes_take_the_weighted_and_smoothed_step_of_one(tmp_path, still_model):
+    """As above, with rows that weigh 0.1 or 4."""
     from datamap.data.examples import load_examples
     from datamap.data.sources import open_source
 
@@ -135,7 +135,7 @@ def test_two_processes_take_the_weighted_step_of_one(tmp_path, still_model):
     argv = ["--do_train", "--model", still_model, "--max_train_samples", "16", "--max_steps", "1", "--optim", "sgd",
             "--learning_rate", "1", "--lr_scheduler_type", "constant", "--max_grad_norm", "0", *COMMON,
             "--train_sampling_strategy", "sequential"]  # fmt: skip
-    weighed = ["--example_weights", "weights.csv"]
+    weighed = ["--example_weights", "weights.csv", "--label_smoothing_factor", "0.3"]
     for name, launcher, batch, words in (
         ("plain", [], "16", []),
         ("one", [], "16", weighed),

@@ -84,20 +84,19 @@ def test_a_recording_goes_on_with_the_same_weights_alone(command, here, tiny_mod
     recording = ("--enable_cartography", "--save_strategy", "steps", "--save_steps", 1, "--output_dir", "out")
     recording += ("--max_steps", 2)
     going_on = ("--resume_from_checkpoint", "out/checkpoint-1", "--overwrite_output_dir")
-    told = "error: --resume_from_checkpoint out/checkpoint-1: its recording is of other example weights: resume with "
-    told += "the same file of --example_weights, or with none."
+    told = "error: --resume_from_checkpoint out/checkpoint-1: its recording is of other example weights: resume "
     argv = ("--do_train", "--dataset", "rows.jsonl", "--model", tiny_model, "--learning_rate", "1e-3", *SHORT)
     train(command, tiny_model, *recording, "--example_weights", "uneven.csv")
     for words in ((), ("--example_weights", "even.csv")):
         code, _, err = command(*argv, *recording, *going_on, *words)
-        assert (code, err.splitlines()[-1]) == (1, told)
+        assert (code, err.splitlines()[-1]) == (1, f"{told}with the file of --example_weights that it had.")
     before = load_file(here / "out" / "model.safetensors")
     train(command, tiny_model, *recording, *going_on, "--example_weights", "uneven.csv")
     after = load_file(here / "out" / "model.safetensors")
     assert [name for name in before if (before[name] != after[name]).any()] == []
     train(command, tiny_model, *recording, "--overwrite_output_dir")
     code, _, err = command(*argv, *recording, *going_on, "--example_weights", "uneven.csv")
-    assert (code, err.splitlines()[-1]) == (1, told)
+    assert (code, err.splitlines()[-1]) == (1, f"{told}without --example_weights.")
 
 
 def test_an_unfinished_cross_fit_goes_on_with_the_same_weights_alone(command, here, tiny_model, monkeypatch):

@@ -12,7 +12,7 @@ from datamap.training.objective import PLAIN, emphasis_of, mean_one
 from tests.rows import nli_examples
 from tests.trainers import demo_windows, gradients_of_one_step, make_trainer, recorded, weights
 
-ON_CPU = SimpleNamespace(device=torch.device("cpu"))
+ON_CPU = SimpleNamespace(device=torch.device("cpu"), label_smoothing_factor=0.0)
 ONE_STEP = {"max_steps": 1, "max_grad_norm": 0.0, "per_device_train_batch_size": 16, "seed": 3}
 N_ROWS = 10  # windows of more than one length, some rows with several
 
@@ -23,7 +23,8 @@ def uneven(n_rows):
 
 
 def examples_with(frame, weights=None):
-    return SimpleNamespace(frame=frame, weights=None if weights is None else RowNumbers(weights, "hash"))
+    weights = None if weights is None else RowNumbers(weights, "hash")
+    return SimpleNamespace(frame=frame, weights=weights, smoothing=None, has_unanswerable=False)
 
 
 def emphasis(tokenizer, weights, n_rows=N_ROWS):
@@ -141,7 +142,7 @@ def test_nli_rows_weigh_what_their_file_says():
     examples = nli_examples(["a", "b"], [0, 1, 0])
     pairs = SimpleNamespace(example=np.arange(3))
     told = emphasis_of(ON_CPU, examples_with(examples.frame, {"0": 1.0, "1": 2.0, "2": 6.0, "other": 50.0}), pairs)
-    losses = told.of_losses(torch.tensor([1.0, 1.0]), torch.tensor([2, 0]))
+    losses = told.of_losses(torch.tensor([1.0, 1.0]), torch.tensor([2, 0]), lambda: None)
     torch.testing.assert_close(losses, torch.tensor([2.0, 1 / 3]))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import helpers
-from datamap.errors import DataError, UsageError
+from datamap.errors import DataError, UsageError, shortlist
 from datamap.files import directories, manifests, outputs, pictures
 from datamap.options import parsing
 
@@ -96,7 +96,7 @@ def load(options: argparse.Namespace) -> "list[Examples]":
         DataError: a data set cannot be read.
         UsageError: it is not said which split is the second, or what needs a second split has none.
     """
-    from datamap.data.examples import DEFAULT_DATASETS, eval_split_of, load_examples, shortlist
+    from datamap.data.examples import DEFAULT_DATASETS, eval_split_of, load_examples
     from datamap.data.sources import open_source
 
     whole = options.resplit is not None

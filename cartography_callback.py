@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from datamap.features.windows import NliPairs, QaWindows
 
+FILES_OF_ROWS = {"example weights": "--example_weights", "example smoothing": "--example_smoothing"}
 NEVER = torch.iinfo(torch.int32).max
 
 
@@ -71,10 +72,10 @@ class CartographyCallback(TrainerCallback):
                 missing or not the ones that it went on from, or the directory holds the recording of another run.
         """
         running = recordings.read_state(Path(checkpoint))
-        for name, value in self.identity.items():
-            before = running.identity.get(name)
-            if before != value:
-                raise DataError(f"--resume_from_checkpoint {checkpoint}: {difference(name, before, value)}")
+        for name in self.identity | running.identity:
+            before, now = running.identity.get(name), self.identity.get(name)
+            if before != now:
+                raise DataError(f"--resume_from_checkpoint {checkpoint}: {difference(name, before, now)}")
         if len(running.values) != len(self.measures):
             raise DataError(
                 f"--resume_from_checkpoint {checkpoint}: its recording has {len(running.values)} measures of a window, "
@@ -219,4 +220,8 @@ def difference(name: str, before: Any, now: Any) -> str:
             "its recording is of other texts, labels or windows: resume with the same data, --max_length, "
             "--doc_stride, --ablations and tokenizer."
         )
+    if name in FILES_OF_ROWS:
+        flag = FILES_OF_ROWS[name]
+        remedy = f"without {flag}" if before is None else f"with the file of {flag} that it had"
+        return f"its recording is of other {name}: resume {remedy}."
     return f"its recording was made with {name} {before}, and this run has {name} {now}: resume with the same."

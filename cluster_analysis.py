@@ -230,7 +230,8 @@ def manifest_fields(options: argparse.Namespace, embedded: "Embeddings", example
     from datamap.files.manifests import described, rows_fields
 
     before = described_rows(embedded.manifest)
-    rows = described(examples) | {name: before[name] for name in ("held_out", "groups_sha256") if name in before}
+    kept = "held_out", "groups_sha256", "train_ids_sha256"
+    rows = described(examples) | {name: before[name] for name in kept if name in before}
     fields = {"script": "cluster_analysis.py", "task": embedded.manifest.get("task"), "seed": options.seed}
     return fields | {"arguments": vars(options), "data": {"rows": rows}} | rows_fields(examples.frame)
 

@@ -66,6 +66,7 @@ def prepare_trainer(
         training_args,
         features,
         evaluation,
+        trained_on=data.get("train"),
         config=config,
         tokenizer=tokenizer,
         load=lambda: helpers.load_model(path, config, options.task, needs_trained_head=not trains),
@@ -88,6 +89,7 @@ def make_recorder(
         return None
     from cartography_callback import CartographyCallback
     from datamap.options.precision import precision_name
+    from datamap.training import objective
 
     rows = training_args.train_batch_size * training_args.gradient_accumulation_steps * training_args.world_size
     if options.task == "nli" and len(data["train"].label_names) < 2:
@@ -97,6 +99,7 @@ def make_recorder(
     names = ("seed", "data_seed", "learning_rate", "train_sampling_strategy", "dataloader_drop_last")
     identity = {f"--{name}": getattr(training_args, name) for name in names}
     identity |= {"--model": options.model, "rows in a step": rows, "--precision": precision_name(training_args)}
+    identity |= objective.identity_of(training_args, data["train"])
     directory, ids = cartography_dir(options), data["train"].frame["id"]
     return CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)
 
@@ -225,7 +228,7 @@ def cross_fit(options: argparse.Namespace, training_args: "TrainingArguments", p
     from accelerate import PartialState
 
     from datamap.crossfit import loop, preparing, recording, state
-    from datamap.data.examples import load_data
+    from datamap.data.purposes import load_data
 
     directory, resuming = Path(options.crossfit_output_dir or CROSSFIT_DIR), bool(training_args.resume_from_checkpoint)
     state.refuse_earlier_run(directory, path, options.overwrite_output_dir, resuming)
@@ -263,7 +266,7 @@ def main(argv: Sequence[str]) -> None:
     config, tokenizer = helpers.load_parts(path)
     from accelerate import PartialState
 
-    from datamap.data.examples import load_data
+    from datamap.data.purposes import load_data
     from datamap.training.features import list_problems
 
     data = load_data(options, training_args)

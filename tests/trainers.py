@@ -1,10 +1,12 @@
 """A trainer of a tiny model on the demo data set, with a recorder where one is wanted."""
 
+import pytest
 import torch
 
 from cartography_callback import CartographyCallback
 from datamap.evaluation.qa import QaEvaluation
 from datamap.features.windows import PadCollator, QaWindows
+from datamap.training.objective import PLAIN
 from datamap.training.trainer import QaTrainer
 from tests.rows import qa_frame
 
@@ -29,6 +31,7 @@ def make_trainer(
     micro_batch_tokens=1024,
     for_gpu=False,
     eval_batch_tokens=None,
+    emphasis=PLAIN,
     **arguments,
 ):
     from transformers import AutoModelForQuestionAnswering, TrainingArguments, set_seed
@@ -48,7 +51,26 @@ def make_trainer(
         evaluation=QaEvaluation(frame, windows, seed=5, **choices),
         eval_batch_tokens=eval_batch_tokens,
         micro_batch_tokens=micro_batch_tokens,
+        emphasis=emphasis,
     )
+
+
+def gradients_of_one_step(trainer):
+    """Gradients as the optimizer sees them in the first step, before clipping and the update."""
+    seen = {}
+
+    class Stop(Exception):
+        pass
+
+    def keep(*args, **kwargs):
+        seen.update({name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None})
+        raise Stop
+
+    trainer.create_optimizer()
+    trainer.optimizer.step = keep
+    with pytest.raises(Stop):
+        trainer.train()
+    return seen
 
 
 def weights(trainer):

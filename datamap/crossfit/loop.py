@@ -164,6 +164,7 @@ def fit_fold(run: Run, fold: int) -> None:
         fold_arguments(run, fold_dir),
         features,
         looked,
+        trained_on=trained_on,
         config=config,
         tokenizer=run.tokenizer,
         load=lambda: run.load(config),

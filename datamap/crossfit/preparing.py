@@ -15,6 +15,7 @@ from datamap.data.label_names import fit_labels
 from datamap.errors import DataError
 from datamap.files import manifests, outputs
 from datamap.options.precision import precision_name
+from datamap.training import objective
 from datamap.training.features import list_problems, prepare_nli, prepare_qa
 from datamap.training.refusals import refuse_problems
 
@@ -102,7 +103,7 @@ def identity_of(
     identity |= {f"--{name}": getattr(training_args, name) for name in TRAINERS}
     if examples.grouping is not None:
         identity["groups"] = examples.grouping.sha256
-    return identity | {"--precision": precision_name(training_args)}
+    return identity | objective.identity_of(training_args, examples) | {"--precision": precision_name(training_args)}
 
 
 def begin(run: Run, problems: "pd.DataFrame", identity: dict, *, resuming: bool) -> None:

@@ -17,14 +17,15 @@ FIRST_CHOICE = {".csv": ",", ".tsv": "\t", ".txt": "\t"}
 APOSTROPHES = "apostrophe_before"
 
 
-def read_delimited(name: str, text: str, kind: str, known: Iterable[str]) -> pd.DataFrame:
+def read_delimited(name: str, text: str, kind: str, known: Iterable[str], *, least_columns: int = 2) -> pd.DataFrame:
     """The rows of a table; a line with another number of fields than the header is an error, not a guess.
 
     The header alone decides what separates fields: what gives most of the `known` column names, then most names.
     `kind` is the file's suffix, which decides between equals. A line before it such as `sep=;` decides by itself.
 
     Raises:
-        errors.DataError: one column, a repeated one, a line with too few or too many fields, or broken quotes.
+        errors.DataError: fewer than `least_columns`, a repeated one, a line with too few or too many fields, or broken
+            quotes.
     """
     csv.field_size_limit(2**31 - 1)  # the standard 131,072 characters are too few for a long note
     declared = re.match(r"sep=([,;\t])(?=\r?\n)", text)
@@ -32,7 +33,7 @@ def read_delimited(name: str, text: str, kind: str, known: Iterable[str]) -> pd.
         text = text[declared.end() :]  # its line end stays, so that lines keep their numbers
     known = {column.lower() for column in known}
     header, delimiter = _header(text, kind, known, declared and declared[1])
-    if len(header) < 2:
+    if len(header) < least_columns:
         raise errors.DataError(
             f"{name}: the first line gives one column, {errors.shortlist(header)!r}; it must hold the names of the "
             "columns, separated by commas, semicolons or tabs."

@@ -1,6 +1,5 @@
-"""Examples: the checked rows of a split; which split is meant, which rows are held out, which are drawn."""
+"""Examples: the checked rows of a split; which rows are held out, chosen, drawn; the rows of an earlier run."""
 
-import argparse
 import dataclasses
 import hashlib
 import logging
@@ -14,22 +13,21 @@ import pandas as pd
 from datamap.data.checks import NOT_TRAINED, check_nli, check_qa, n_repeats, summary_table
 from datamap.data.groups import Grouping, group_keys, read_grouping
 from datamap.data.label_names import MergedLabels
+from datamap.data.listed_ids import ids_to_train_on
 from datamap.data.records import canonical_nli, canonical_qa, unlabelled_nli, unlabelled_qa
+from datamap.data.row_numbers import RowNumbers
 from datamap.data.sources import open_source
-from datamap.errors import DataError, UsageError, shortlist
-from datamap.files.manifests import file_hash, ids_hash, texts_hash, trained_part
+from datamap.errors import DataError
+from datamap.files.manifests import file_hash, ids_hash, texts_hash
 from datamap.files.outputs import same_name, short_name
 
 if TYPE_CHECKING:
-    from transformers import TrainingArguments
-
     from datamap.data.sources import Source
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_DATASETS = {"qa": "Eladio/emrqa-msquad", "nli": "snli"}
 EVAL_SPLITS = ("validation", "validation_matched", "dev", "trial")
-DEFAULT_HELD_OUT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +37,8 @@ class Examples:
     `has_unanswerable` speaks of the whole split, whatever is held out or drawn later. `columns`: role → name, as in
     --columns. `merged`: how labels of a model count as those of the data, None where they are the same. `grouping`:
     which rows stay together, None where equal contexts (NLI: premises) or chains of shared sentences say so.
+    `train_ids_sha256`: of the file of --train_ids, None without it. `weights`, `smoothing`: of rows in a training, None
+    where all weigh the same, and where no file says how smooth their labels are.
     """
 
     frame: pd.DataFrame
@@ -51,6 +51,9 @@ class Examples:
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     merged: MergedLabels | None = None
     grouping: Grouping | None = None
+    train_ids_sha256: str | None = None
+    weights: RowNumbers | None = None
+    smoothing: RowNumbers | None = None
 
     def replaced(self, frame: pd.DataFrame, **changes: Any) -> "Examples":
         """The same examples with some of the rows (and other fields changed)."""
@@ -200,14 +203,16 @@ def trained_examples(manifest: dict) -> Examples:
     """The very rows that a run was trained on: its split, without what was held out or left out, and its sample.
 
     Raises:
-        DataError: the data set or the file of --groups cannot be read, or is not what it was.
+        DataError: the data set or a file of --groups or --train_ids cannot be read, or is not what it was.
     """
     trained, arguments = manifest["data"]["train"], manifest["arguments"]
-    examples = load_examples(open_described(manifest, None), trained["split"], manifest["task"])
+    whole = load_examples(open_described(manifest, None), trained["split"], manifest["task"])
+    examples, groups, train_ids = whole, arguments.get("groups"), arguments.get("train_ids")
     if trained["held_out"]:
-        examples = grouped_as_trained(examples, arguments.get("groups"), trained.get("groups_sha256"))
-        examples = hold_out(examples, trained["held_out"])[0]
-    examples = sample_rows(examples.trainable(), arguments["max_train_samples"], manifest["seed"])
+        refuse_changed("--groups", groups, trained.get("groups_sha256"), "held out rows")
+        examples = hold_out(grouped(whole, groups), trained["held_out"])[0]
+    refuse_changed("--train_ids", train_ids, trained.get("train_ids_sha256"), "chose its rows")
+    examples = sample_rows(chosen(examples, whole, train_ids), arguments["max_train_samples"], manifest["seed"])
     if ids_hash(examples.frame["id"]) != trained["ids_sha256"]:
         raise DataError(
             f"{examples.name}, split {examples.split}, does not hold the {trained['n_rows']} rows that the model was "
@@ -229,21 +234,48 @@ def grouped(examples: Examples, path: str | None) -> Examples:
     return dataclasses.replace(examples, grouping=found)
 
 
-def grouped_as_trained(examples: Examples, path: str | None, sha256: str | None) -> Examples:
-    """The examples with the groups of a training; `path` and `sha256` of its --groups, None where it had none.
+def refuse_changed(flag: str, path: str | None, sha256: str | None, deed: str) -> None:
+    """DataError where a file that a training was given is gone, or another one than it was.
 
-    Raises:
-        DataError: the file is gone, or another one than it was.
+    Args:
+        path: of the file, None where the training had none.
+        sha256: of the file as it was.
+        deed: what the training did by it, in words.
     """
     if path is None:
-        return examples
+        return
     file = Path(path).expanduser()
     if not file.is_file() or file_hash(file) != sha256:
         what = "has changed" if file.is_file() else "is gone"
         raise DataError(
-            f"--groups {path}, by which the training held out rows, {what}: put it back, or give --dataset and --split."
+            f"{flag} {path}, by which the training {deed}, {what}: put it back, or give --dataset and --split."
         )
-    return grouped(examples, path)
+
+
+def chosen(rest: Examples, whole: Examples, path: str | None) -> Examples:
+    """The rows that can be trained on; of those the ones that a file of --train_ids lists, in their own order.
+
+    Args:
+        rest: those of `whole`, the split, that are not held out.
+        path: of the file, None without one.
+
+    Raises:
+        DataError: the file cannot be read, or lists an id twice or one that cannot be trained on.
+    """
+    usable = rest.trainable()
+    if path is None:
+        return usable
+    trainable, kept = set(usable.frame["id"]), set(rest.frame["id"])
+    listed = ids_to_train_on(
+        path,
+        f"{whole.name}, split {whole.split}",
+        trainable=trainable,
+        held_out=set(whole.frame["id"]) - kept,
+        left_out=(kept | set(rest.problems["id"])) - trainable,
+    )
+    frame = usable.frame[usable.frame["id"].isin(listed)]
+    logger.info("%d of %d rows of %s, %s, chosen by %s.", len(frame), len(trainable), whole.name, whole.split, path)
+    return usable.replaced(frame, train_ids_sha256=file_hash(Path(path).expanduser()))
 
 
 def eval_split_of(source: "Source", asked: str | None) -> str | None:
@@ -295,96 +327,3 @@ def sample_rows(examples: Examples, n_rows: int | None, seed: int) -> Examples:
     chosen = np.sort(np.random.default_rng(seed).choice(total, size=n_rows, replace=False))
     logger.info("%d of %d rows of %s, %s, drawn with seed %d.", n_rows, total, examples.name, examples.split, seed)
     return examples.replaced(examples.frame.iloc[chosen])
-
-
-def predicted_split(source: "Source", asked: str | None) -> str:
-    """The split to predict: the one asked for, else the only one.
-
-    Raises:
-        UsageError: there are several.
-    """
-    if asked is None and len(source.splits) > 1:
-        raise UsageError(f"{source.name} has the splits {', '.join(source.splits)}: choose one with --split.")
-    return asked or source.splits[0]
-
-
-def load_data(options: argparse.Namespace, training_args: "TrainingArguments") -> dict[str, Examples]:
-    """The examples under "train" and "eval", as far as asked for: checked, held out, sampled, and fit to train on.
-
-    Those to predict are under "predict", alone.
-
-    Args:
-        options: run.py's own options.
-        training_args: TrainingArguments; `do_train`, `do_eval` and `do_predict` say what is needed.
-
-    Raises:
-        DataError: a data set or the file of --groups cannot be read, or has no usable rows.
-        UsageError: it is not said on what to evaluate, or what to predict, or --groups would not act.
-    """
-    name = options.dataset or DEFAULT_DATASETS[options.task]
-    data: dict[str, Examples] = {}
-    only_other = bool(options.eval_dataset) and not training_args.do_train
-    with training_args.main_process_first(desc="loading the data"):
-        source = open_as_trained(options, options.eval_dataset if only_other else name)
-        if training_args.do_predict:
-            return {"predict": load_unlabelled(source, predicted_split(source, options.split), options.task)}
-        if training_args.do_train:
-            data["train"] = load_whole(options, source)
-        if training_args.do_train and options.validation_fraction and not training_args.do_eval:
-            data["train"] = hold_out(data["train"], options.validation_fraction)[0]
-        if training_args.do_eval:
-            apart = options.eval_dataset and not only_other
-            eval_source = open_as_trained(options, options.eval_dataset) if apart else source
-            data = add_eval_examples(options, data, source, eval_source)
-    limits = {"train": options.max_train_samples, "eval": options.max_eval_samples}
-    if "train" in data:
-        data["train"] = data["train"].trainable()
-    return {purpose: sample_rows(part, limits[purpose], training_args.seed) for purpose, part in data.items()}
-
-
-def load_whole(options: argparse.Namespace, source: "Source") -> Examples:
-    """The whole split to train on, in the groups of --groups where they are given."""
-    return grouped(load_examples(source, options.train_split, options.task), options.groups)
-
-
-def open_as_trained(options: argparse.Namespace, name: str) -> "Source":
-    """A data set of run.py by --columns or, without them, as --model read it if it was trained on the same one."""
-    columns = options.columns
-    trained = trained_part(options.model, name) if columns is None else {}
-    if trained.get("columns"):
-        columns = trained["columns"]
-        listed = " ".join(f"{role}={column}" for role, column in columns.items())
-        logger.info("%s is read as --model read it: --columns %s.", name, listed)
-    return open_source(name, options.task, columns)
-
-
-def add_eval_examples(
-    options: argparse.Namespace, data: dict[str, Examples], source: "Source", eval_source: "Source"
-) -> dict[str, Examples]:
-    """`data` with "eval": a split to evaluate on, or rows held out of the training split where there is none."""
-    split = None if options.validation_fraction else eval_split_of(eval_source, options.eval_split)
-    if split is None and options.eval_dataset:
-        if len(eval_source.splits) > 1:
-            listed = shortlist(eval_source.splits)
-            raise UsageError(
-                f"--eval_dataset {options.eval_dataset} has the splits {listed}: choose one with --eval_split."
-            )
-        split = eval_source.splits[0]
-    if split is not None and options.groups:
-        raise UsageError(
-            f"--groups acts where rows are held out, but {eval_source.name} has the split {split} to evaluate on: add "
-            "--validation_fraction, or leave it out."
-        )
-    if split is not None:
-        return data | {"eval": load_examples(eval_source, split, options.task)}
-    if "train" not in data and options.validation_fraction is None:
-        trained = trained_part(options.model, source.name)
-        held_out, groups = trained.get("held_out"), " and its --groups" * ("groups_sha256" in trained)
-        rows = f"--validation_fraction {held_out}{groups} for those" if held_out else "the --validation_fraction"
-        raise UsageError(
-            f"{source.name} has no split to evaluate on (it has {shortlist(source.splits)}): pass --eval_split to "
-            f"evaluate on all rows of one, or {rows} that training held out."
-        )
-    whole = data.get("train") or load_whole(options, source)
-    rest, held_out = hold_out(whole, options.validation_fraction or DEFAULT_HELD_OUT)
-    return {"train": rest, "eval": held_out} if "train" in data else {"eval": held_out}

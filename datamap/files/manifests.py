@@ -33,8 +33,11 @@ def described(part: Any) -> dict:
         "n_rows": len(part.frame),
         "ids_sha256": ids_hash(part.frame["id"]),
     }
-    groups = {"groups_sha256": part.grouping.sha256} if part.grouping is not None else {}
-    return fields | groups | held_corrections(part.name)
+    files = {"groups_sha256": part.grouping.sha256} if part.grouping is not None else {}
+    files |= {"train_ids_sha256": part.train_ids_sha256} if part.train_ids_sha256 else {}
+    files |= {"example_weights_sha256": part.weights.sha256} if part.weights is not None else {}
+    files |= {"example_smoothing_sha256": part.smoothing.sha256} if part.smoothing is not None else {}
+    return fields | files | held_corrections(part.name)
 
 
 def held_corrections(name: str) -> dict:
@@ -77,7 +80,8 @@ def made_from(options: argparse.Namespace) -> list[Path]:
     """The directories with a manifest that a run read, of which some may have none."""
     model = Path(options.model).expanduser()
     found = [model] if model.is_dir() else []
-    return found + ([Path(options.groups).expanduser().parent] if options.groups else [])
+    files = [options.groups, options.train_ids, options.example_weights, options.example_smoothing]
+    return list(dict.fromkeys(found + [Path(file).expanduser().parent for file in files if file]))
 
 
 def close_run(options: argparse.Namespace, training_args: "TrainingArguments", data: dict, settings: dict) -> None:

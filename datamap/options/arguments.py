@@ -20,6 +20,7 @@ from datamap.options.defaults import (
     N_BEST_SIZE,
     NULL_SCORE_THRESHOLD,
 )
+from datamap.options.listed_rows import add_listed_options, refuse_idle_listed_options
 from datamap.options.precision import AUTO, BF16, FP16, PRECISIONS, TF32
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ All of Transformers' TrainingArguments work here as well (--help_trainer lists t
 --do_predict (answers for rows without labels), --output_dir DIR (default ./trainer_output; to evaluate alone or to
 predict, the directory of --model where it is one), --num_train_epochs N (3), --per_device_train_batch_size N (8 rows),
 --learning_rate X (1e-4), --seed N (42), --save_strategy, --save_total_limit N, --resume_from_checkpoint DIR|last,
---report_to NAME. Defaults that differ from
+--report_to NAME, --label_smoothing_factor X (from 0 to below 1; 0: the share of every label that is spread over all
+that may be right, in qa over the tokens of the context). Defaults that differ from
 Transformers': --learning_rate 1e-4 (small encoders learn slowly with its 5e-5), --save_strategy epoch,
 --logging_steps 50, --logging_nan_inf_filter false, and on a GPU --dataloader_num_workers 2 and
 --per_device_eval_batch_size 1024: there a batch of an evaluation has at most that many rows, of like lengths, and no
@@ -124,6 +126,7 @@ def add_data_options(add: Callable[..., Any]) -> None:
     rows = "on this many rows, drawn with --seed (default: all)"
     add("--max_train_samples", metavar="N", type=parsing.positive, help=f"train {rows}")
     add("--max_eval_samples", metavar="N", type=parsing.positive, help=f"evaluate {rows}")
+    add_listed_options(add)
     text = "evaluate a model of other labels: which of its labels count as which of the data's, as in "
     text += "non-entailment=neutral,contradiction (nli; default: by name, and neutral and contradiction as "
     text += "non-entailment where the data have that)"
@@ -167,6 +170,7 @@ def parse_arguments(argv: Sequence[str]) -> "tuple[argparse.Namespace, TrainingA
     parsed = parse_training_arguments(rest)
     check_options(options, parsed)
     refuse_idle_groups(options, parsed)
+    refuse_idle_listed_options(options, parsed)
     refuse_idle_crossfit_options(options, parsed)
     words = device_words(options, parsed, given)
     if not parsed.do_train and "--output_dir" not in given:
@@ -336,7 +340,6 @@ def check_options(options: argparse.Namespace, training_args: "TrainingArguments
             not training_args.accelerator_config.even_batches,
             '--accelerator_config {"even_batches": false} is not offered: leave it out.',
         ),
-        (training_args.label_smoothing_factor, "--label_smoothing_factor is not offered: leave it out."),
     ):
         if refused:
             raise UsageError(sentence)

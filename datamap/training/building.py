@@ -13,11 +13,13 @@ from datamap.training import refusals
 from datamap.training.cpu_functions import can_stand_in
 from datamap.training.devices import choose_attention, settle_computing
 from datamap.training.memory import NO_ROOM, eval_batch_tokens, micro_batch_tokens, said_where_full
+from datamap.training.objective import emphasis_of
 from datamap.training.trainer import ExampleTrainer, NliTrainer, QaTrainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from datamap.data.examples import Examples
     from datamap.features.windows import NliPairs, QaWindows
 
 
@@ -27,6 +29,7 @@ def build_trainer(
     features: dict,
     evaluation: Any,
     *,
+    trained_on: "Examples | None",
     config: PreTrainedConfig,
     tokenizer: "PreTrainedTokenizerFast",
     load: Callable[[], PreTrainedModel],
@@ -39,6 +42,7 @@ def build_trainer(
     Args:
         features: QaWindows or NliPairs by purpose: "train", and "eval" or "predict" for what is looked at.
         evaluation: over the latter.
+        trained_on: the rows that are trained on, None where none are.
         load: gives the model; called when the random numbers are seeded.
         max_length: of a window, in tokens.
         make_recorder: gives the CartographyCallback, or None; called when it is settled how to compute.
@@ -49,13 +53,10 @@ def build_trainer(
     Raises:
         UsageError: the Trainer refuses its arguments, or they do not fit to the rows.
     """
-    trainer_class = QaTrainer if options.task == "qa" else NliTrainer
     set_seed(training_args.seed)
     computing = settle_computing(training_args, config)
     model = load()
-    if can_stand_in(training_args):
-        choose_attention(model, training_args.device)
-    computing["attention"] = model.config._attn_implementation
+    computing["attention"] = settle_attention(model, training_args)
     refusals.refuse_dropped_rows(training_args, features)
     device = training_args.device
     fit = {"max_length": max_length, "device": device, "in_16_bits": training_args.bf16 or training_args.fp16}
@@ -64,7 +65,7 @@ def build_trainer(
     looked_at: Any = features.get("eval", features.get("predict"))
     try:
         with said_where_full(NO_ROOM):
-            trainer = trainer_class(
+            trainer = (QaTrainer if options.task == "qa" else NliTrainer)(
                 model=model,
                 args=training_args,
                 train_dataset=features.get("train"),
@@ -77,10 +78,18 @@ def build_trainer(
                 examples_per_row=examples_per_row(features.get("train", looked_at)),
                 micro_batch_tokens=computing["micro_batch_tokens"],
                 eval_batch_tokens=eval_batch_tokens(model, **fit),
+                emphasis=emphasis_of(training_args, trained_on, features.get("train")),
             )
     except (ValueError, ImportError, OSError) as error:
         raise UsageError(f"the Trainer refuses its arguments: {errors.one_line(error)}.") from error
     return trainer, computing
+
+
+def settle_attention(model: PreTrainedModel, training_args: TrainingArguments) -> str:
+    """Give the model the attention that is fastest where our functions stand in for PyTorch's; its name."""
+    if can_stand_in(training_args):
+        choose_attention(model, training_args.device)
+    return model.config._attn_implementation
 
 
 def examples_per_row(features: "QaWindows | NliPairs") -> float:

@@ -21,6 +21,7 @@ from datamap.features.windows import MODEL_INPUTS
 from datamap.training.cpu_functions import CpuFunctions, can_stand_in
 from datamap.training.devices import copy_without_waiting
 from datamap.training.memory import said_where_full
+from datamap.training.objective import PLAIN, Emphasis, mean_surprise, tokens_that_may_be_right
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -36,7 +37,8 @@ class ExampleTrainer(Trainer):
     """Trainer whose loss is computed row by row and whose evaluation is placed by row number.
 
     The loss of an optimizer step is the mean over all rows of the step, over micro-batches and processes alike, so that
-    gradient accumulation and a token budget only change the order of work. Subclasses say what a row's loss is.
+    gradient accumulation and a token budget only change the order of work. Subclasses say what a row's loss is; what
+    rows count for (Emphasis) changes what is minimised, neither what is recorded nor an evaluation.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class ExampleTrainer(Trainer):
         evaluation: Any = None,
         recorder: Any = None,
         examples_per_row: float = 1.0,
+        emphasis: Emphasis = PLAIN,
         **kwargs: Any,
     ):
         """
@@ -57,11 +60,12 @@ class ExampleTrainer(Trainer):
             evaluation: Qa- or NliEvaluation (or -Prediction) over `eval_dataset`.
             recorder: CartographyCallback that sees every training batch.
             examples_per_row: scales the speed that is shown.
+            emphasis: of the rows of `train_dataset`.
         """
         copy_without_waiting(kwargs["args"])
         super().__init__(**kwargs)
         self.micro_batch_tokens, self.eval_batch_tokens = micro_batch_tokens, eval_batch_tokens
-        self.evaluation, self.recorder = evaluation, recorder
+        self.evaluation, self.recorder, self.emphasis = evaluation, recorder, emphasis
         alone = self.args.world_size == 1
         self.functions = CpuFunctions(sums_gradients=alone) if can_stand_in(self.args) else contextlib.nullcontext()
         if recorder is not None:
@@ -73,6 +77,10 @@ class ExampleTrainer(Trainer):
 
     def row_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every row, float32 [batch]."""
+        raise NotImplementedError
+
+    def spread_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """What a row's loss is on average over all labels that may be right, float32 [batch]; for label smoothing."""
         raise NotImplementedError
 
     def forward(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> "ModelOutput":
@@ -113,11 +121,12 @@ class ExampleTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """Sum of the row losses over the number of rows in the optimizer step (on all processes)."""
+        """Sum of the row losses, smoothed and weighed, over the rows of the optimizer step (on all processes)."""
         outputs = self.forward(model, inputs)
         losses = self.row_losses(outputs, inputs)
         if self.recorder is not None:
             self.recorder.record(outputs, inputs, losses)
+        losses = self.emphasis.of_losses(losses, inputs["row"], lambda: self.spread_losses(outputs, inputs))
         if num_items_in_batch is None:
             loss = losses.mean()
         else:
@@ -225,6 +234,14 @@ class QaTrainer(ExampleTrainer):
         end = loss(span_logits(outputs["end_logits"], mask), inputs["end_positions"], reduction="none")
         return (start + end) / 2
 
+    def spread_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Over the tokens of every window at which its answer may begin and end, float32 [batch]."""
+        cls_index, allows_no_answer = self.train_dataset.template.cls_index, self.emphasis.allows_no_answer
+        allowed = tokens_that_may_be_right(inputs, cls_index, allows_no_answer=allows_no_answer)
+        mask = inputs.get("attention_mask")
+        start, end = (span_logits(outputs[name], mask) for name in ("start_logits", "end_logits"))
+        return (mean_surprise(start, allowed) + mean_surprise(end, allowed)) / 2
+
 
 class NliTrainer(ExampleTrainer):
     """Natural language inference: cross-entropy of the gold label."""
@@ -232,6 +249,11 @@ class NliTrainer(ExampleTrainer):
     def row_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every row, float32 [batch]."""
         return torch.nn.functional.cross_entropy(outputs["logits"].float(), inputs["labels"], reduction="none")
+
+    def spread_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Over all labels of the model, float32 [batch]."""
+        logits = outputs["logits"].float()
+        return mean_surprise(logits, torch.ones_like(logits, dtype=torch.bool))
 
 
 class EpochLengthSampler(LengthGroupedSampler):

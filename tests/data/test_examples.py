@@ -6,8 +6,9 @@ import json
 import pandas as pd
 import pytest
 
-from datamap.data.examples import Examples, hold_out, load_data, load_examples, sample_rows
+from datamap.data.examples import Examples, hold_out, load_examples, sample_rows
 from datamap.data.label_names import align_labels, fit_labels
+from datamap.data.purposes import load_data
 from datamap.data.sources import open_source
 from datamap.errors import DataError
 from tests.models import Config
@@ -119,7 +120,7 @@ def test_numbers_without_rows_need_no_class_of_the_model():
 
 class Options:
     task, train_split, eval_split, eval_dataset = "qa", "train", None, None
-    max_train_samples = max_eval_samples = columns = groups = None
+    max_train_samples = max_eval_samples = columns = groups = train_ids = example_weights = example_smoothing = None
     model = "demo"
 
     def __init__(self, dataset, validation_fraction):

@@ -123,6 +123,31 @@ def test_two_processes_in_micro_batches_take_the_step_of_one(tmp_path, still_mod
         np.testing.assert_allclose(two[name], one[name], rtol=0, atol=2e-6)
 
 
+@pytest.mark.slow
+def test_two_processes_take_the_weighted_and_smoothed_step_of_one(tmp_path, still_model):
+    """As above, with rows that weigh 0.1 or 4."""
+    from datamap.data.examples import load_examples
+    from datamap.data.sources import open_source
+
+    ids = load_examples(open_source("demo:v2", "qa"), "train", "qa").frame["id"]
+    lines = [f"{name},{4 if number % 3 else 0.1}\n" for number, name in enumerate(ids)]
+    (tmp_path / "weights.csv").write_text("id,weight\n" + "".join(lines))
+    argv = ["--do_train", "--model", still_model, "--max_train_samples", "16", "--max_steps", "1", "--optim", "sgd",
+            "--learning_rate", "1", "--lr_scheduler_type", "constant", "--max_grad_norm", "0", *COMMON,
+            "--train_sampling_strategy", "sequential"]  # fmt: skip
+    weighed = ["--example_weights", "weights.csv", "--label_smoothing_factor", "0.3"]
+    for name, launcher, batch, words in (
+        ("plain", [], "16", []),
+        ("one", [], "16", weighed),
+        ("two", TORCHRUN, "8", [*weighed, "--micro_batch_tokens", "200"]),
+    ):
+        launch(launcher, *argv, *words, "--output_dir", name, "--per_device_train_batch_size", batch, cwd=tmp_path)
+    plain, one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("plain", "one", "two"))
+    assert max(np.abs(one[name] - value).max() for name, value in plain.items()) > 1e-3
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=2e-6)
+
+
 def epoch(directory: Path, number: int) -> dict[str, dict]:
     """The records of an epoch file by id; every id once."""
     records = json.loads((directory / f"training_dynamics_epoch_{number}.json").read_text(encoding="utf-8"))

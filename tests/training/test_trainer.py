@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from datamap.training.cpu_functions import CpuFunctions
-from tests.trainers import make_trainer, padded_to, weights
+from tests.trainers import gradients_of_one_step, make_trainer, padded_to, weights
 
 
 def test_padding_changes_neither_losses_nor_spans(tiny_model, tokenizer, tmp_path):
@@ -44,24 +44,6 @@ def test_row_losses_equal_cross_entropy_computed_window_by_window(tiny_model, to
             start = -torch.log_softmax(output.start_logits[0].double(), 0)[item["start_positions"]]
             end = -torch.log_softmax(output.end_logits[0].double(), 0)[item["end_positions"]]
             assert losses[number].item() == pytest.approx(((start + end) / 2).item(), abs=1e-6)
-
-
-def gradients_of_one_step(trainer):
-    """Gradients as the optimizer sees them in the first step, before clipping and the update."""
-    seen = {}
-
-    class Stop(Exception):
-        pass
-
-    def keep(*args, **kwargs):
-        seen.update({name: p.grad.clone() for name, p in trainer.model.named_parameters() if p.grad is not None})
-        raise Stop
-
-    trainer.create_optimizer()
-    trainer.optimizer.step = keep
-    with pytest.raises(Stop):
-        trainer.train()
-    return seen
 
 
 def test_gradients_agree_between_one_batch_of_16_and_4_of_4(still_model, tokenizer, tmp_path):

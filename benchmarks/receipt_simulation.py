@@ -50,6 +50,7 @@ class Magnitudes:
 
 MAGNITUDES = {
     "all of them": Magnitudes(seed=0.8, context=6.0, row=10.0, noise_context=5.0, noise_row=25.0),
+    "luck above all": Magnitudes(seed=2.0, context=6.0, row=10.0, noise_context=5.0, noise_row=25.0),
     "seeds alone": Magnitudes(seed=1.5, context=0.0, row=0.0, noise_context=0.0, noise_row=0.0),
     "no luck of a whole training": Magnitudes(seed=0.0, context=6.0, row=10.0, noise_context=5.0, noise_row=25.0),
     "contexts above all": Magnitudes(seed=0.3, context=12.0, row=15.0, noise_context=3.0, noise_row=10.0),

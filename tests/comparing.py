@@ -26,7 +26,8 @@ def scores(n_rows, seed, more=0.0):
 def evaluate(directory, f1, *, seed, of=None, steps=100, train_ids=("a", "b"), **other):
     """An evaluation with the f1 (nli: correct) of every row beside the training of its model.
 
-    `other`: task, settings, trained_settings, ablations, trained_ablations, arguments of the training, dataset.
+    `other`: task, settings, trained_settings, ablations, trained_ablations, arguments of the training,
+    eval_arguments, dataset, held_out.
     """
     of, task = of if of is not None else rows(), other.get("task", "qa")
     settings = SETTINGS | other.get("settings", {})
@@ -36,6 +37,7 @@ def evaluate(directory, f1, *, seed, of=None, steps=100, train_ids=("a", "b"), *
     outputs.write_json(directory / "trainer_state.json", {"global_step": steps})
     ids = [row["id"] for row in of]
     part = {"dataset": other.get("dataset", "dev.jsonl"), "split": "train", "n_rows": len(ids)}
+    part |= {"held_out": other.get("held_out")}
     part["ids_sha256"] = manifests.ids_hash(ids)
     identity = {"weights": str(directory), "rows": manifests.ids_hash(map(str, of)), "ablations": "none"}
     said = {"script": "run.py", "task": task, "seed": seed}
@@ -44,6 +46,7 @@ def evaluate(directory, f1, *, seed, of=None, steps=100, train_ids=("a", "b"), *
     training |= {"settings": settings | other.get("trained_settings", {}), "arguments": other.get("arguments", {})}
     evaluation = said | {"ablations": other.get("ablations", "none"), "data": {"eval": part}, "settings": settings}
     evaluation |= {"identity": identity, "evaluated_model": str(directory)}
+    evaluation |= {"arguments": other.get("eval_arguments", {})}
     manifests.write_manifest(directory, evaluation, (), manifests.EVAL_MANIFEST)
     manifests.write_manifest(directory, training)
     return directory

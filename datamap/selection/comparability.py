@@ -11,7 +11,11 @@ ROWS = "rows"
 def rows_of(run: Run) -> tuple[str, str]:
     """(what must be equal, in words) of the evaluated rows."""
     part = run.manifest["data"]["eval"]
-    return run.manifest["identity"]["rows"], f"on {part['dataset']}, split {part['split']} ({part['n_rows']} rows)"
+    held_out = f", {part['held_out']} held out" if part.get("held_out") else ""
+    drawn = run.manifest.get("arguments", {}).get("max_eval_samples")
+    seed = f", drawn with --seed {run.manifest['seed']}" if drawn else ""
+    told = f"on {part['dataset']}, split {part['split']}{held_out}, {part['n_rows']} rows{seed}"
+    return run.manifest["identity"]["rows"], told
 
 
 def ablations_of(run: Run) -> tuple[tuple, str]:
@@ -61,20 +65,23 @@ def refuse_other_tasks(runs: Sequence[Run]) -> None:
         )
 
 
-def let_through(runs: Sequence[Run], control: str, allowed: Iterable[str]) -> dict[str, str]:
+def let_through(
+    runs: Sequence[Run], reference: Run, allowed: Iterable[str], kinds: Iterable[str] = tuple(KINDS)
+) -> dict[str, str]:
     """What differs between runs and was allowed to, a sentence a kind.
 
     Args:
-        runs: named, of one task.
-        control: the arm whose first run all others are held against.
+        runs: of one task.
+        reference: the one that all others are held against.
         allowed: of KINDS.
+        kinds: that are looked at, of KINDS.
 
     Raises:
         UsageError: something differs that was not allowed to.
     """
-    reference = next(run for run in runs if run.arm == control)
     found = {}
-    for kind, (of, what, advice) in KINDS.items():
+    for kind in kinds:
+        of, what, advice = KINDS[kind]
         expected, told = of(reference)
         others = [run for run in runs if of(run)[0] != expected]
         if not others:
@@ -86,7 +93,7 @@ def let_through(runs: Sequence[Run], control: str, allowed: Iterable[str]) -> di
                 f"--allow {kind}."
             )
         more = "; the rows that all have are compared" if kind == ROWS else ""
-        found[kind] = f"{len(others)} of {len(runs)} runs differ from the first of {control} in their {what}{more}."
+        found[kind] = f"{len(others)} of {len(runs)} runs differ from {reference.directory} in their {what}{more}."
     return found
 
 

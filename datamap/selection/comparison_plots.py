@@ -1,8 +1,10 @@
 """The figures of a comparison."""
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from datamap.files.pictures import SMALL
+from datamap.selection.ablation_matrix import ABLATIONS
 from datamap.selection.evaluations import METRICS
 from datamap.selection.power import ALPHA, POWER
 from datamap.selection.receipts import Receipt
@@ -40,6 +42,26 @@ def differences(found: Receipt) -> Figure:
     axes.plot([], [], "o-", color=NOT_SHOWN, label="none is shown")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=3, fontsize=SMALL, frameon=False)
+    return figure
+
+
+def matrix(table: pd.DataFrame, metric: str) -> Figure:
+    """The cells of `ablation_matrix.matrix` with their intervals, trainings down, evaluations across."""
+    figure = Figure(figsize=(6.4, 5), layout="constrained")
+    axes = figure.subplots()
+    means = table["mean"].to_numpy().reshape(len(ABLATIONS), len(ABLATIONS))
+    image = axes.imshow(means, cmap="cividis", vmin=0, vmax=100)
+    for number, row in enumerate(table.to_dict("records")):
+        text = f"{row['mean']:.1f}\n{row['low']:.1f} to {row['high']:.1f}"
+        place = number % len(ABLATIONS), number // len(ABLATIONS)
+        colour = "black" if row["mean"] > 50 else "white"
+        axes.text(*place, text, ha="center", va="center", fontsize=SMALL, color=colour)
+    axes.set_xticks(range(len(ABLATIONS)), ABLATIONS)
+    axes.set_yticks(range(len(ABLATIONS)), ABLATIONS)
+    axes.set_xlabel("evaluated with --ablations")
+    axes.set_ylabel("trained with --ablations")
+    axes.set_title(f"{METRICS[metric].title} by what was hidden")
+    figure.colorbar(image, label=f"{METRICS[metric].title}, points")
     return figure
 
 

@@ -184,3 +184,17 @@ def read_scores(run: Run, name: str) -> pd.DataFrame:
     if figure is None or not abs(metric.scale * figure - 100 * scores.mean()) < TOLERANCE:
         raise DataError(f"{path} and {outputs.EVAL_METRICS} beside it do not give the same {metric.title}: {again}.")
     return pd.DataFrame({"score": 100 * scores.to_numpy(), "group": read[fields[1]].to_numpy()}, index=read["id"])
+
+
+def shared(scores: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The frames of `read_scores` with the rows that all have, in one order.
+
+    Raises:
+        DataError: there are none.
+    """
+    ids = scores[0].index
+    for frame in scores[1:]:
+        ids = ids.intersection(frame.index, sort=False)
+    if not len(ids):
+        raise DataError("the evaluations have no row in common: evaluate all on the same rows.")
+    return [frame.loc[ids] for frame in scores]

@@ -70,25 +70,20 @@ def receipt(runs: list[Run], scores: list[pd.DataFrame], metric: str, control: s
 
     Args:
         runs: named, without a seed twice in an arm.
-        scores: of `evaluations.read_scores`, one a run; rows that all of them have are compared.
+        scores: of `evaluations.shared`, one a run.
         metric: of METRICS.
         control: one of the arms.
         allowed: of `comparability.let_through`.
 
     Raises:
-        DataError: the runs have no row in common, or all rows have one context.
+        DataError: all rows have one context.
     """
-    ids = scores[0].index
-    for frame in scores[1:]:
-        ids = ids.intersection(frame.index)
-    groups = pd.factorize(scores[0].loc[ids, "group"])[0]
-    of = "context" if METRICS[metric].task == "qa" else "premise"
-    if not len(ids) or groups.max() < 1:
-        what = "have no row in common" if not len(ids) else f"are of one {of}, so that no interval is known"
-        raise DataError(f"the evaluations {what}: evaluate on more rows.")
+    groups = pd.factorize(scores[0]["group"])[0]
+    if groups.max() < 1:
+        raise DataError(f"all {len(groups)} rows are of one of the {groups_of(metric)}, so that no interval is known.")
     by_arm: dict[str, dict[int | None, np.ndarray]] = {control: {}}
     for run, frame in zip(runs, scores, strict=True):
-        by_arm.setdefault(str(run.arm), {})[run.seed] = frame.loc[ids, "score"].to_numpy()
+        by_arm.setdefault(str(run.arm), {})[run.seed] = frame["score"].to_numpy()
     found = {name: difference(by_arm[name], by_arm[control], groups) for name in by_arm if name != control}
     corrected = holm(np.array([one.p_value() for one in found.values()]))
     n_tested = int((~np.isnan(corrected)).sum())
@@ -96,7 +91,7 @@ def receipt(runs: list[Run], scores: list[pd.DataFrame], metric: str, control: s
     for (name, one), p in zip(found.items(), corrected, strict=True):
         size = detectable(one.standard_error, one.df, ALPHA / n_tested) if one.standard_error else float("nan")
         arms.append(arm_of(name, by_arm[name], difference=one, p_holm=float(p), detectable=size))
-    return Receipt(metric, control, arms, len(ids), int(groups.max()) + 1, allowed)
+    return Receipt(metric, control, arms, len(groups), int(groups.max()) + 1, allowed)
 
 
 def arm_of(name: str, scores: dict[int | None, np.ndarray], **known: Any) -> Arm:
@@ -144,12 +139,17 @@ def shown_p(p: float) -> str:
 
 def lines(found: Receipt) -> list[str]:
     """What the receipt says: of what, each arm, then what it does not cover and what was let through."""
-    n_groups = f"{found.n_groups:,} {'contexts' if METRICS[found.metric].task == 'qa' else 'premises'}"
-    head = f"{METRICS[found.metric].title} in points of 100 on {found.n_rows:,} rows of {n_groups}; 95% t intervals"
+    rows = f"{found.n_rows:,} rows of {found.n_groups:,} {groups_of(found.metric)}"
+    head = f"{METRICS[found.metric].title} in points of 100 on {rows}; 95% t intervals"
     several = f", p by Holm over {len(found.others)} arms" if len(found.others) > 1 else ""
     told = [f"{head}{several}.", *(sentence(arm, found) for arm in found.others)]
-    told += [note for arm in found.others for note in notes(arm, found.arms[0])]
+    told += [note for arm in found.others for note in notes(arm, found.arms[0], groups_of(found.metric))]
     return told + list(found.allowed.values())
+
+
+def groups_of(metric: str) -> str:
+    """What rows have in common that hang together."""
+    return "contexts" if METRICS[metric].task == "qa" else "premises"
 
 
 def sentence(arm: Arm, found: Receipt) -> str:
@@ -169,7 +169,7 @@ def sentence(arm: Arm, found: Receipt) -> str:
 def verdict(arm: Arm, n_arms: int) -> str:
     """Whether a difference is shown, and what size of it such an experiment shows."""
     p, p_holm = arm.difference.p_value() if arm.difference else float("nan"), arm.p_holm
-    reach = f"{POWER:.0%} of such experiments show one of {arm.detectable:.1f}"
+    reach = f"one of {arm.detectable:.1f} is shown by {POWER:.0%} of such experiments"
     if p_holm < ALPHA:
         return f"a difference is shown (p {shown_p(p_holm)}); {reach}"
     if p < ALPHA:
@@ -177,16 +177,16 @@ def verdict(arm: Arm, n_arms: int) -> str:
     return f"no difference is shown; {reach}"
 
 
-def notes(arm: Arm, control: Arm) -> list[str]:
-    """Sentences on what the difference of an arm does not cover."""
+def notes(arm: Arm, control: Arm, groups: str) -> list[str]:
+    """Sentences on what the difference of an arm does not cover; `groups` of `groups_of`."""
     one = arm.difference
     if one is None:
         return []
     pair = f"{arm.name} and {control.name}"
     if one.how == ONE_SEED:
         return [
-            f"{pair}: seeds are not covered, with one to hold against another; the interval tells what other contexts "
-            "may change, not what another training may."
+            f"{pair}: with one seed, seeds are not covered: the interval tells what other {groups} may change, not "
+            "what another training may."
         ]
     told = []
     if one.how == UNPAIRED:

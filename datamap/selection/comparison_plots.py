@@ -18,6 +18,7 @@ def differences(found: Receipt) -> Figure:
     arms = found.others
     figure = Figure(figsize=(8, 2.4 + 0.5 * len(arms)), layout="constrained")
     axes = figure.subplots()
+    axes.use_sticky_edges = False  # bands end inside the figure
     for row, arm in enumerate(arms):
         one = arm.difference
         if one is None:

@@ -11,6 +11,7 @@ import compare_runs
 import helpers
 from datamap.files import manifests, outputs
 from datamap.selection import ablation_matrix, comparability, evaluations
+from datamap.selection.power import detectable
 from tests.comparing import evaluate, rows, scores
 
 N_ROWS = 24
@@ -101,6 +102,8 @@ def test_p_values_are_corrected_for_the_number_of_arms(runs, compare):
     assert smaller["p_holm"] == pytest.approx(min(1, 2 * smaller["p"]))
     assert larger["p_holm"] == pytest.approx(max(larger["p"], min(1, 2 * smaller["p"])))
     assert "95% t intervals, p by Holm over 2 arms." in out
+    for arm in arms:
+        assert arm["detectable"] == pytest.approx(detectable(arm["standard_error"], arm["df"], 0.05 / 2))
 
 
 def test_one_seed_is_said_not_to_cover_seeds(runs, compare):
@@ -365,6 +368,9 @@ def test_a_model_without_a_training_has_no_seed_and_no_steps(runs, compare):
     code, out, err = compare(*named("r1", "a1"), "--allow", "ablations", "steps", "precision")
     assert code == 0, err
     assert "seeds are not covered" in out
+    (runs / "a2" / "manifest.json").unlink()
+    told = compare(*named("r1", "a1", "a2"))[2]
+    assert told.startswith("error: a1 and a2 are both of ambiguous and have no seed that is known: leave one out")
 
 
 @pytest.mark.parametrize(
@@ -429,6 +435,12 @@ def test_what_is_no_matrix_is_refused(runs, compare):
         "none_none: its model has no training of run.py, so that it belongs to no cell."
         in (compare("--ablation_matrix", *names)[2])
     )
+
+
+def test_a_directory_with_an_equals_sign_in_its_name_has_no_arm(runs):
+    (runs / "lr=3e-5").mkdir()
+    assert compare_runs.arm_and_directory("lr=3e-5") == (None, Path("lr=3e-5"))
+    assert compare_runs.arm_and_directory("high=lr=3e-5") == ("high", Path("lr=3e-5"))
 
 
 def test_the_command_line_names_what_the_room_knows():

@@ -1,0 +1,200 @@
+"""Finished evaluations as they are compared: of which arm and seed, and the score of every row."""
+
+import dataclasses
+import logging
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from datamap.errors import DataError, UsageError
+from datamap.files import manifests, outputs
+from datamap.joint.join import prediction_fields
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A figure of a task: its name in sentences, in eval_metrics.json, and what turns that one into points."""
+
+    task: str
+    title: str
+    figure: str
+    scale: float
+
+
+METRICS = {
+    "f1": Metric("qa", "F1", "eval_f1", 1.0),
+    "exact_match": Metric("qa", "exact match", "eval_exact_match", 1.0),
+    "accuracy": Metric("nli", "accuracy", "eval_accuracy", 100.0),
+}
+DEFAULTS = {"qa": "f1", "nli": "accuracy"}
+ROW_FIELDS = {
+    "f1": ("id", "context", "f1"),
+    "exact_match": ("id", "context", "em"),
+    "accuracy": ("id", "premise", "label_name", "predicted_label"),
+}
+TRAINER_STATE = "trainer_state.json"
+SELECTING_SCRIPT = "select_examples.py"
+# Of a training: what its rows' ids do not show.
+MORE_THAN_ROWS = ("example_weights", "example_smoothing")
+TOLERANCE = 1e-6  # points: a mean taken in another order
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """An evaluation and the training of its model.
+
+    Attributes:
+        directory: as it was given.
+        arm: as it was named, None without a name.
+        manifest: of the evaluation.
+        training: manifest of the training; empty where the model was not trained by run.py.
+        steps: optimizer steps of the training, None without one.
+    """
+
+    directory: Path
+    arm: str | None
+    manifest: dict
+    training: dict
+    steps: int | None
+
+    @property
+    def task(self) -> str:
+        """qa or nli."""
+        return self.manifest["task"]
+
+    @property
+    def seed(self) -> int | None:
+        """Of the training, None without one."""
+        return self.training.get("seed")
+
+
+def read_run(arm: str | None, directory: Path) -> Run:
+    """The evaluation in a directory, without its rows.
+
+    Raises:
+        DataError: it is unfinished, an earlier version wrote it, or the model was trained again since.
+    """
+    manifest = manifests.read_manifest(directory, manifests.EVAL_MANIFEST)
+    if not manifest:
+        raise DataError(
+            f"{directory} holds no finished evaluation (no {manifests.EVAL_MANIFEST}): run run.py --do_eval first."
+        )
+    if "identity" not in manifest or "eval" not in manifest.get("data", {}):
+        raise DataError(f"{directory}: its {manifests.EVAL_MANIFEST} does not say what it is of: evaluate again.")
+    trained = training_directory(directory, manifest)
+    if trained is None:
+        return Run(directory, arm, manifest, {}, None)
+    steps = outputs.read_json(trained / TRAINER_STATE)["global_step"]
+    return Run(directory, arm, manifest, manifests.read_manifest(trained), steps)
+
+
+def training_directory(directory: Path, manifest: dict) -> Path | None:
+    """Where the training of an evaluated model lies: beside the evaluation, or where the model was; None without one.
+
+    Raises:
+        DataError: what lies there is not the training that was evaluated.
+    """
+    if "train" in manifests.read_manifest(directory).get("data", {}):
+        return directory
+    model = Path(manifest.get("evaluated_model") or "").expanduser()
+    told = {Path(name): known for name, known in manifest.get("made_from", {}).items()}.get(model / manifests.MANIFEST)
+    if told is None:
+        return None
+    path = model / manifests.MANIFEST
+    if not path.is_file() or manifests.file_hash(path) != told:
+        what = "has been trained again since" if path.is_file() else "is not there (paths count from where it was run)"
+        raise DataError(f"{directory} is an evaluation of {model}, which {what}: evaluate again.")
+    return model if "train" in manifests.read_manifest(model).get("data", {}) else None
+
+
+def with_arm(run: Run, arms: dict[str, set[str]], selection_dir: str | None) -> Run:
+    """The run with the arm that its training rows are of, where it was not named.
+
+    Args:
+        run: named or not.
+        arms: of `arms_by_rows`.
+        selection_dir: as given.
+
+    Raises:
+        UsageError: no arm or several have these rows, or it has more to it than rows.
+    """
+    if run.arm is not None:
+        return run
+    name = f"--runs {run.directory} has no name"
+    if selection_dir is None:
+        raise UsageError(f"{name}: give ARM={run.directory}, or the --selection_dir that its rows are from.")
+    arguments = run.training.get("arguments", {})
+    more = next((flag for flag in MORE_THAN_ROWS if arguments.get(flag)), None)
+    if more:
+        raise UsageError(f"{name}, and its --{more} makes it another arm than its rows tell: give ARM={run.directory}.")
+    found = sorted(arms.get(run.training.get("data", {}).get("train", {}).get("ids_sha256", ""), ()))
+    if len(found) != 1:
+        which = f"the arms {' and '.join(found)} have" if found else "no arm has"
+        raise UsageError(f"{name}, and {which} its training rows in {selection_dir}: give ARM={run.directory}.")
+    return dataclasses.replace(run, arm=found[0])
+
+
+def arms_by_rows(directory: Path) -> dict[str, set[str]]:
+    """The arms of a finished selection by the hash of their ids.
+
+    Raises:
+        DataError: there is none.
+    """
+    manifest = manifests.read_manifest(directory)
+    if manifest.get("script") != SELECTING_SCRIPT or not isinstance(manifest.get("arms"), dict):
+        raise DataError(
+            f"--selection_dir {directory} holds no finished selection: give an --output_dir of {SELECTING_SCRIPT}."
+        )
+    found: dict[str, set[str]] = {}
+    for arm, seeds in manifest["arms"].items():
+        for part in seeds.values():
+            found.setdefault(part["ids_sha256"], set()).add(arm)
+    return found
+
+
+def read_scores(run: Run, name: str) -> pd.DataFrame:
+    """The rows of an evaluation by id: `score` in points, 0 to 100, and `group`, the text of its context or premise.
+
+    Args:
+        run: its evaluation is read.
+        name: of METRICS.
+
+    Raises:
+        DataError: the predictions are not the ones that the manifest and the figures are of.
+    """
+    path, fields = run.directory / outputs.EVAL_PREDICTIONS, ROW_FIELDS[name]
+    again = "evaluate again"
+    try:
+        with path.open(encoding="utf-8") as file:
+            rows = [prediction_fields(path, number, line, fields) for number, line in enumerate(file, start=1)]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error}): {again}.") from error
+    read = pd.DataFrame(rows, columns=list(fields))
+    if manifests.ids_hash(read["id"]) != run.manifest["data"]["eval"]["ids_sha256"]:
+        raise DataError(f"{path} does not hold the rows that {manifests.EVAL_MANIFEST} speaks of: {again}.")
+    if name == "accuracy":
+        scores = (read["label_name"] == read["predicted_label"]).astype(np.float64)
+    else:
+        scores = pd.to_numeric(read[fields[-1]]).astype(np.float64)
+    metric = METRICS[name]
+    figure = outputs.read_json(run.directory / outputs.EVAL_METRICS).get(metric.figure)
+    if figure is None or not abs(metric.scale * figure - 100 * scores.mean()) < TOLERANCE:
+        raise DataError(f"{path} and {outputs.EVAL_METRICS} beside it do not give the same {metric.title}: {again}.")
+    return pd.DataFrame({"score": 100 * scores.to_numpy(), "group": read[fields[1]].to_numpy()}, index=read["id"])
+
+
+def shared(scores: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The frames of `read_scores` with the rows that all have, in one order.
+
+    Raises:
+        DataError: there are none.
+    """
+    ids = scores[0].index
+    for frame in scores[1:]:
+        ids = ids.intersection(frame.index, sort=False)
+    if not len(ids):
+        raise DataError("the evaluations have no row in common: evaluate all on the same rows.")
+    return [frame.loc[ids] for frame in scores]

@@ -50,9 +50,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    text = "directories of finished evaluations, each with the name of its arm; one without a name is matched by the "
-    text += "ids of its training rows with --selection_dir"
-    add("--runs", metavar="[ARM=]DIR", type=parsing.named, nargs="+", help=text)
+    text = "directories of finished evaluations, each with the name of its arm"
+    add("--runs", metavar="ARM=DIR", type=parsing.named, nargs="+", help=text)
     text = "arm that all others are held against; needed with --runs"
     add("--control", metavar="ARM", type=parsing.named, help=text)
     text = "instead of --runs: nine evaluations, one for each pair of --ablations (none, q_only, p_only) in training "
@@ -60,8 +59,6 @@ def build_parser() -> argparse.ArgumentParser:
     add("--ablation_matrix", metavar="DIR", type=parsing.named, nargs=9, help=text)
     text = "figure of qa: f1 or exact_match; of nli: accuracy (default: f1; nli accuracy)"
     add("--metric", choices=METRICS, help=text)
-    text = "output of select_examples.py, which names the arms of runs without a name"
-    add("--selection_dir", metavar="DIR", type=parsing.named, help=text)
     text = "what may differ between runs, which is otherwise refused: rows (evaluated ones; those that all runs have "
     text += "are compared), ablations, answers (their length in tokens, and the rule for none), steps (of the "
     text += "optimizer), precision"
@@ -76,28 +73,22 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[tuple
     options = build_parser().parse_args(argv)
     if bool(options.runs) == bool(options.ablation_matrix):
         raise UsageError("give --runs, or --ablation_matrix: one of them says what is compared.")
-    for name in ("control", "selection_dir") if options.ablation_matrix else ():
-        if getattr(options, name):
-            raise UsageError(f"--{name} acts with --runs alone: leave it out.")
+    if options.ablation_matrix and options.control:
+        raise UsageError("--control acts with --runs alone: leave it out.")
     if options.ablation_matrix and "ablations" in options.allow:
         raise UsageError("--allow ablations cannot act, they are what --ablation_matrix shows: leave it out.")
     if options.runs and not options.control:
         raise UsageError("--runs needs --control, the arm that all others are held against.")
-    named = [arm_and_directory(word) for word in options.runs or ()]
-    if options.selection_dir and all(arm is not None for arm, _ in named):
-        raise UsageError("--selection_dir names runs without a name, and all of --runs have one: leave it out.")
+    named: list[tuple[str | None, Path]] = [arm_and_directory(word) for word in options.runs or ()]
     named += [(None, Path(name).expanduser()) for name in options.ablation_matrix or ()]
-    refuse_directories(options, [directory for _, directory in named])
     return options, named
 
 
-def arm_and_directory(word: str) -> tuple[str | None, Path]:
-    """(the arm, None without a name, and the directory) of a word of --runs."""
-    arm, equals, name = word.partition("=")
-    if not equals or Path(word).expanduser().is_dir():
-        return None, Path(word).expanduser()
+def arm_and_directory(word: str) -> tuple[str, Path]:
+    """(the arm, the directory) of a word of --runs."""
+    arm, _, name = word.partition("=")
     if not (arm.strip() and name.strip()):
-        raise UsageError(f"--runs {word}: give ARM=DIR, or DIR alone.")
+        raise UsageError(f"--runs {word}: give ARM=DIR, as in random=runs/r1.")
     return arm, Path(name).expanduser()
 
 
@@ -112,21 +103,6 @@ def refuse_directories(options: argparse.Namespace, named: Sequence[Path]) -> No
         seen.add(directory.resolve())
     if Path(options.output_dir).resolve() in seen:
         raise UsageError(f"--output_dir {options.output_dir} is one of {flag} as well: choose another one.")
-
-
-def name_runs(options: argparse.Namespace, runs: "list[Run]") -> "list[Run]":
-    """The runs, all with an arm.
-
-    Raises:
-        DataError: the selection is unfinished.
-        UsageError: one has no name and its rows give it none, or the arms do not make a comparison.
-    """
-    from datamap.selection import comparability, evaluations
-
-    arms = evaluations.arms_by_rows(Path(options.selection_dir)) if options.selection_dir else {}
-    runs = [evaluations.with_arm(run, arms, options.selection_dir) for run in runs]
-    comparability.refuse_unfit_arms(runs, options.control)
-    return runs
 
 
 def settle_metric(asked: str | None, task: str) -> str:
@@ -148,7 +124,7 @@ def compared(options: argparse.Namespace, runs: "list[Run]", metric: str) -> "tu
     """
     from datamap.selection import comparability, comparison_plots, evaluations, receipts
 
-    runs = name_runs(options, runs)
+    comparability.refuse_unfit_arms(runs, options.control)
     reference = next(run for run in runs if run.arm == options.control)
     allowed = comparability.let_through(runs, reference, options.allow)
     scores = evaluations.shared([evaluations.read_scores(run, metric) for run in runs])
@@ -174,6 +150,7 @@ def crossed(options: argparse.Namespace, runs: "list[Run]", metric: str) -> "tup
 def main(argv: Sequence[str]) -> None:
     """Read, compare, write, report."""
     options, named = parse_arguments(argv)
+    refuse_directories(options, [path for _, path in named])
     directory = Path(options.output_dir)
     directories.refuse_foreign_directory(directory, SCRIPT)
     directories.refuse_unwritable(directory)
@@ -197,7 +174,6 @@ def close(options: argparse.Namespace, runs: "list[Run]", metric: str) -> None:
     fields = {"script": SCRIPT, "task": runs[0].task, "metric": metric, "arguments": vars(options)}
     fields["data"] = {"eval": runs[0].manifest["data"]["eval"]}
     sources = [run.directory / manifests.EVAL_MANIFEST for run in runs]
-    sources += [Path(options.selection_dir)] if options.selection_dir else []
     manifests.write_manifest(Path(options.output_dir), fields, sources)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from datamap.errors import DataError, UsageError
+from datamap.errors import DataError
 from datamap.files import manifests, outputs
 from datamap.joint.join import prediction_fields
 
@@ -36,9 +36,6 @@ ROW_FIELDS = {
     "accuracy": ("id", "premise", "label_name", "predicted_label"),
 }
 TRAINER_STATE = "trainer_state.json"
-SELECTING_SCRIPT = "select_examples.py"
-# Of a training: what its rows' ids do not show.
-MORE_THAN_ROWS = ("example_weights", "example_smoothing")
 TOLERANCE = 1e-6  # points: a mean taken in another order
 
 
@@ -48,7 +45,7 @@ class Run:
 
     Attributes:
         directory: as it was given.
-        arm: as it was named, None without a name.
+        arm: as it was named, None in a matrix of ablations.
         manifest: of the evaluation.
         training: manifest of the training; empty where the model was not trained by run.py.
         steps: optimizer steps of the training, None without one.
@@ -108,51 +105,6 @@ def training_directory(directory: Path, manifest: dict) -> Path | None:
         what = "has been trained again since" if path.is_file() else "is not there (paths count from where it was run)"
         raise DataError(f"{directory} is an evaluation of {model}, which {what}: evaluate again.")
     return model if "train" in manifests.read_manifest(model).get("data", {}) else None
-
-
-def with_arm(run: Run, arms: dict[str, set[str]], selection_dir: str | None) -> Run:
-    """The run with the arm that its training rows are of, where it was not named.
-
-    Args:
-        run: named or not.
-        arms: of `arms_by_rows`.
-        selection_dir: as given.
-
-    Raises:
-        UsageError: no arm or several have these rows, or it has more to it than rows.
-    """
-    if run.arm is not None:
-        return run
-    name = f"--runs {run.directory} has no name"
-    if selection_dir is None:
-        raise UsageError(f"{name}: give ARM={run.directory}, or the --selection_dir that its rows are from.")
-    arguments = run.training.get("arguments", {})
-    more = next((flag for flag in MORE_THAN_ROWS if arguments.get(flag)), None)
-    if more:
-        raise UsageError(f"{name}, and its --{more} makes it another arm than its rows tell: give ARM={run.directory}.")
-    found = sorted(arms.get(run.training.get("data", {}).get("train", {}).get("ids_sha256", ""), ()))
-    if len(found) != 1:
-        which = f"the arms {' and '.join(found)} have" if found else "no arm has"
-        raise UsageError(f"{name}, and {which} its training rows in {selection_dir}: give ARM={run.directory}.")
-    return dataclasses.replace(run, arm=found[0])
-
-
-def arms_by_rows(directory: Path) -> dict[str, set[str]]:
-    """The arms of a finished selection by the hash of their ids.
-
-    Raises:
-        DataError: there is none.
-    """
-    manifest = manifests.read_manifest(directory)
-    if manifest.get("script") != SELECTING_SCRIPT or not isinstance(manifest.get("arms"), dict):
-        raise DataError(
-            f"--selection_dir {directory} holds no finished selection: give an --output_dir of {SELECTING_SCRIPT}."
-        )
-    found: dict[str, set[str]] = {}
-    for arm, seeds in manifest["arms"].items():
-        for part in seeds.values():
-            found.setdefault(part["ids_sha256"], set()).add(arm)
-    return found
 
 
 def read_scores(run: Run, name: str) -> pd.DataFrame:

@@ -140,47 +140,6 @@ def test_exact_match_and_accuracy(runs, compare):
     assert "accuracy in points of 100 on 24 rows of 6 premises" in out
 
 
-def select(directory, arms):
-    made = {
-        arm: {seed: {"ids_sha256": manifests.ids_hash(ids)} for seed, ids in by.items()} for arm, by in arms.items()
-    }
-    manifests.write_manifest(directory, {"script": "select_examples.py", "arms": made})
-    return directory
-
-
-def test_runs_without_a_name_are_matched_by_their_training_rows(runs, compare):
-    for seed in (1, 2, 3):
-        evaluate(runs / f"r{seed}", scores(N_ROWS, seed), seed=seed, train_ids=(f"x{seed}", "y"))
-    selected = {"random": {seed: (f"x{seed}", "y") for seed in (1, 2, 3)}, "ambiguous": {1: ("a", "b")}}
-    select(runs / "selection", selected)
-    words = ("--runs", "r1", "r2", "r3", "a1", "a2", "ambiguous=a3", "--control", "random")
-    code, _, err = compare(*words, "--selection_dir", "selection")
-    assert code == 0, err
-    found = outputs.read_json(runs / "comparison" / "comparison.json")["runs"]
-    assert [run["arm"] for run in found] == ["random"] * 3 + ["ambiguous"] * 3
-    refused = "error: --runs r1 has no name"
-    assert compare(*words) == (2, "", f"{refused}: give ARM=r1, or the --selection_dir that its rows are from.\n")
-    select(runs / "selection", selected | {"easy": {1: ("a", "b")}, "random": {}})
-    assert compare(*words, "--selection_dir", "selection")[2] == (
-        f"{refused}, and no arm has its training rows in selection: give ARM=r1.\n"
-    )
-    words = ("--runs", "random=r1", "a1", "--control", "random")
-    assert compare(*words, "--selection_dir", "selection")[2] == (
-        "error: --runs a1 has no name, and the arms ambiguous and easy have its training rows in selection: give "
-        "ARM=a1.\n"
-    )
-    evaluate(runs / "a1", scores(N_ROWS, 4), seed=1, arguments={"example_weights": "w.csv"})
-    assert (
-        "and its --example_weights makes it another arm than its rows tell: give ARM=a1."
-        in (compare(*words, "--selection_dir", "selection")[2])
-    )
-    (runs / "selection" / "manifest.json").unlink()
-    assert compare(*words, "--selection_dir", "selection") == (
-        1, "", "error: --selection_dir selection holds no finished selection: give an --output_dir of "
-        "select_examples.py.\n",
-    )  # fmt: skip
-
-
 def other_rows(directory):
     return evaluate(directory, scores(N_ROWS - 3, 4), seed=1, of=rows(7), dataset="other.jsonl")
 
@@ -377,10 +336,10 @@ def test_a_model_without_a_training_has_no_seed_and_no_steps(runs, compare):
     ("words", "sentence"),
     [
         (["--runs", "random=nowhere", "--control", "random"], "--runs nowhere: there is no such directory."),
-        (["--runs", "=r1", "--control", "random"], "--runs =r1: give ARM=DIR, or DIR alone."),
+        (["--runs", "=r1", "--control", "random"], "--runs =r1: give ARM=DIR, as in random=runs/r1."),
+        (["--runs", "r1", "--control", "random"], "--runs r1: give ARM=DIR, as in random=runs/r1."),
         (["--runs", "random=r1"], "--runs needs --control, the arm that all others are held against."),
         (["--control", "random"], "give --runs, or --ablation_matrix: one of them says what is compared."),
-        ([*ALL, "--selection_dir", "r1"], "--selection_dir names runs without a name, and all of --runs have one"),
         ([*ALL, "--output_dir", "r1"], "--output_dir r1 is one of --runs as well: choose another one."),
         ([*ALL, "--allow", "seeds"], "argument --allow: invalid choice: 'seeds'"),
         (["--ablation_matrix", "r1"], "argument --ablation_matrix: expected 9 arguments"),
@@ -435,12 +394,6 @@ def test_what_is_no_matrix_is_refused(runs, compare):
         "none_none: its model has no training of run.py, so that it belongs to no cell."
         in (compare("--ablation_matrix", *names)[2])
     )
-
-
-def test_a_directory_with_an_equals_sign_in_its_name_has_no_arm(runs):
-    (runs / "lr=3e-5").mkdir()
-    assert compare_runs.arm_and_directory("lr=3e-5") == (None, Path("lr=3e-5"))
-    assert compare_runs.arm_and_directory("high=lr=3e-5") == ("high", Path("lr=3e-5"))
 
 
 def test_the_command_line_names_what_the_room_knows():

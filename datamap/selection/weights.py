@@ -1,0 +1,18 @@
+"""Weights of rows: from their suspicion or their variability, and the same weights on shuffled rows as a control."""
+
+import numpy as np
+import pandas as pd
+
+LEAST = 0.05
+
+
+def weights_table(ids: list[str], values: np.ndarray, kind: str) -> pd.DataFrame:
+    """id and weight, above 0: max(1 - suspicion, 0.05) or variability + 0.05; a row without a value has the mean."""
+    found = np.maximum(1 - values, LEAST) if kind == "suspicion" else values + LEAST
+    return pd.DataFrame({"id": ids, "weight": np.where(np.isnan(found), np.nanmean(found), found)})
+
+
+def permuted(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    """The same weights on shuffled rows."""
+    ordered = table.sort_values("id", ignore_index=True)
+    return ordered.assign(weight=np.random.default_rng(seed).permutation(ordered["weight"].to_numpy()))

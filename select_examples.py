@@ -144,22 +144,38 @@ def training_length(options: argparse.Namespace, dynamics: "Dynamics", n_rows: i
     return ["--max_steps", str(n_steps(n_rows, dynamics.metrics["n_windows"].mean(), in_step, n_epochs))]
 
 
-def write_weights(options: argparse.Namespace, dynamics: "Dynamics", beside: dict) -> None:
-    """Write weights.csv and its control."""
+def can_evaluate(manifest: dict) -> bool:
+    """Whether the recording's data have rows to evaluate on, or its training held some out.
+
+    Raises:
+        DataError: the data set cannot be opened.
+    """
+    from datamap.data.examples import eval_split_of, open_described
+
+    arguments = manifest["arguments"]
+    if manifest["data"]["train"].get("held_out") or arguments.get("eval_dataset"):
+        return True
+    return eval_split_of(open_described(manifest, None), arguments.get("eval_split")) is not None
+
+
+def weight_tables(options: argparse.Namespace, dynamics: "Dynamics", beside: dict) -> "dict[str, pd.DataFrame]":
+    """weights.csv and its control by file name; empty without --weights."""
     import numpy as np
 
     from datamap.selection import weights
 
+    if not options.weights:
+        return {}
     variability = dict(zip(dynamics.metrics["id"], dynamics.metrics["variability"], strict=True))
     known = beside["score"] if options.weights == "suspicion" else variability
     values = np.array([known.get(identifier, np.nan) for identifier in dynamics.ids], dtype=np.float64)
     table = weights.weights_table(dynamics.ids, values, options.weights)
     logger.info("%d of %d rows have no %s and get the mean weight.", np.isnan(values).sum(), len(table),
                 options.weights)  # fmt: skip
-    outputs.write_csv(Path(options.output_dir) / WEIGHTS, table)
+    found = {WEIGHTS: table}
     if options.permute_seed is not None:
-        path = Path(options.output_dir) / f"weights_permuted_{options.permute_seed}.csv"
-        outputs.write_csv(path, weights.permuted(table, options.permute_seed))
+        found[f"weights_permuted_{options.permute_seed}.csv"] = weights.permuted(table, options.permute_seed)
+    return found
 
 
 def main(argv: Sequence[str]) -> None:
@@ -179,7 +195,9 @@ def main(argv: Sequence[str]) -> None:
     beside = read_beside(options, dynamics.ids if options.untracked == "keep" else dynamics.metrics["id"].tolist())
     table = selected(options, dynamics, n_rows, beside)
     length = training_length(options, dynamics, n_rows)
-    text = commands.script(dynamics.manifest, options.arms, options.seeds, length, Path(helpers.__file__).parent)
+    weighed = weight_tables(options, dynamics, beside)
+    evaluates, suite = can_evaluate(dynamics.manifest), Path(helpers.__file__).parent
+    text = commands.script(dynamics.manifest, options.arms, options.seeds, length, suite, evaluates=evaluates)
     earlier = [
         path.relative_to(directory) for pattern in ("ids/*.txt", "weights*.csv") for path in directory.glob(pattern)
     ]
@@ -190,13 +208,15 @@ def main(argv: Sequence[str]) -> None:
         arms[arm][seed] = {"n_rows": len(part), "ids_sha256": manifests.ids_hash(part["id"])}
     outputs.write_csv(directory / SELECTION, table)
     outputs.write_text(directory / COMMANDS, text)
-    if options.weights:
-        write_weights(options, dynamics, beside)
+    for name, weights in weighed.items():
+        outputs.write_csv(directory / name, weights)
     fields = {"script": SCRIPT, "arguments": vars(options), "n_rows": n_rows, "training_length": length, "arms": arms}
     fields |= {"n_untracked": len(dynamics.untracked)} | {name: dynamics.manifest[name] for name in ("task", "data")}
     sources = [options.cartography_dir, options.cluster_dir, options.label_errors_dir]
     manifests.write_manifest(directory, fields, [Path(name) for name in sources if name])
     print(f"{n_rows} of {len(dynamics.metrics)} rows in each of: {', '.join(options.arms)} ({' '.join(length)}).")
+    if not evaluates:
+        logger.warning("The recording's data have no rows to evaluate on, so %s only trains.", COMMANDS)
     logger.info("%d untracked rows: %s. Next: sh %s", len(dynamics.untracked), options.untracked, directory / COMMANDS)
 
 

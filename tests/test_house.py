@@ -18,6 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = {
     "run", "analyze_cartography", "extract_embeddings", "cluster_analysis", "analyze_dataset", "find_label_errors",
     "apply_corrections", "audit_dataset", "compare_runs",
+    "select_examples",
 }  # fmt: skip
 PARSERS = {"run": "datamap.options.arguments"}  # of scripts whose parser has a module of its own
 MODULES = {path.stem: path for path in ROOT.glob("*.py")}
@@ -148,7 +149,7 @@ def test_help_needs_the_standard_library_alone(script):
     command = [sys.executable, "-S", "-I", "-c", program]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (answer.returncode, answer.stderr) == (0, "")
-    assert {"--dataset", "--runs"} & set(re.findall(r"--\w+", answer.stdout))
+    assert {"--dataset", "--runs", "--arms"} & set(re.findall(r"--\w+", answer.stdout))
     paths = MODULES[script], ROOT / f"{parser.replace('.', '/')}.py"
     assert [path for path in paths if heavy_top_level_imports(path)] == []
 

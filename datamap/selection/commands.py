@@ -32,12 +32,15 @@ def shared_words(manifest: dict) -> list[str]:
     return words + (["--columns", *columns] if columns else [])
 
 
-def script(manifest: dict, arms: list[str], seeds: list[int], length: list[str], suite: Path) -> str:
-    """The text of commands.sh.
+def script(
+    manifest: dict, arms: list[str], seeds: list[int], length: list[str], suite: Path, *, evaluates: bool
+) -> str:
+    """The text of commands.sh; without rows to evaluate on it trains alone, since holding some out would take others.
 
     Args:
         length: words that say how long is trained.
         suite: the directory that run.py lies in.
+        evaluates: whether there are rows to evaluate on that no arm trains on.
     """
     lines = [
         "#!/bin/sh",
@@ -46,14 +49,13 @@ def script(manifest: dict, arms: list[str], seeds: list[int], length: list[str],
     ]
     lines.append('cd "$(dirname "$0")"')
     shared = shared_words(manifest)
+    work = ["--do_train", "--do_eval"] if evaluates else ["--do_train"]
     for arm in arms:
         for seed in seeds:
             name = f"{arm}_{seed}"
             own = ["--train_ids", f"ids/{name}.txt", "--seed", str(seed), "--output_dir", f"runs/{name}"]
-            lines.append(
-                shlex.join(["python", str(suite / "run.py"), "--do_train", "--do_eval", *shared, *length, *own])
-            )
-    if "random" in arms and len(arms) > 1:
+            lines.append(shlex.join(["python", str(suite / "run.py"), *work, *shared, *length, *own]))
+    if "random" in arms and len(arms) > 1 and evaluates:
         runs = [f"{arm}=runs/{arm}_{seed}" for arm in arms for seed in seeds]
         compare = ["python", str(suite / "compare_runs.py"), "--runs", *runs, "--control", "random"]
         lines.append(shlex.join([*compare, "--output_dir", "comparison"]))

@@ -67,6 +67,20 @@ def test_arms_commands_weights_and_manifest(select, tmp_path):
     assert weights["weight"].iloc[38] == pytest.approx(weights["weight"].iloc[:38].mean())
 
 
+def test_without_rows_to_evaluate_on_arms_are_only_trained(select, recorded, tmp_path):
+    manifest = manifests.read_manifest(recorded)
+    outputs.write_jsonl(tmp_path / "notes.jsonl", [{"context": "a", "question": "b", "answers": {}}])
+    manifest["data"]["train"] |= {"held_out": None, "dataset": str(tmp_path / "notes.jsonl")}
+    outputs.write_json(recorded / "manifest.json", manifest)
+    code, _, err = select("--arms", "random", "hard")
+    assert code == 0
+    assert "so commands.sh only trains." in err
+    text = (tmp_path / "out" / "commands.sh").read_text(encoding="utf-8")
+    assert "--do_train" in text
+    assert "--do_eval" not in text
+    assert "compare_runs.py" not in text
+
+
 @pytest.mark.parametrize(
     ("argv", "said"),
     [

@@ -283,7 +283,7 @@ def test_the_last_lines_name_the_data_map_and_the_command_that_comes_next(comman
     assert Path("my map/cartography_map.png").is_file()
     program, script, *words = shlex.split(what.removeprefix("Next: "))
     assert (program, script) == ("python", "analyze_cartography.py")
-    assert analyze_cartography.parse_arguments(words).cartography_dir == "my map"
+    assert analyze_cartography.parse_arguments(words).cartography_dir == ["my map"]
     code, _, err = command(*argv, "--output_dir", "plain")
     assert code == 0, err
     assert err.splitlines()[-1] == "Next: python extract_embeddings.py --model_path plain"

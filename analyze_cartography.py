@@ -111,11 +111,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
         if options.region_method == "median" and getattr(options, name) is not None:
             raise UsageError(f"--{name} acts with --region_method thirds alone: leave it out.")
     parsing.refuse_idle_report_options(options)
-    places = [Path(name).resolve() for name in options.cartography_dir]
-    if Path(options.output_dir).resolve() in places:
-        raise UsageError(f"--output_dir {options.output_dir} is --cartography_dir as well: choose another one.")
-    if len(set(places)) < len(places):
-        raise UsageError("--cartography_dir names a directory twice: give every recording once.")
+    directories.refuse_shared("--cartography_dir", options.cartography_dir, options.output_dir)
     return options
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import helpers
-from datamap.errors import DataError, UsageError, shortlist
+from datamap.errors import DataError, UsageError
 from datamap.files import directories, manifests, outputs, pictures
 from datamap.options import parsing
 
@@ -97,6 +97,7 @@ def load(options: argparse.Namespace) -> "list[Examples]":
         UsageError: it is not said which split is the second, or what needs a second split has none.
     """
     from datamap.data.examples import DEFAULT_DATASETS, eval_split_of, load_examples
+    from datamap.data.purposes import only_split
     from datamap.data.sources import open_source
 
     whole = options.resplit is not None
@@ -105,11 +106,7 @@ def load(options: argparse.Namespace) -> "list[Examples]":
     judged = open_source(options.eval_dataset, options.task, options.columns) if options.eval_dataset else source
     split = eval_split_of(judged, options.eval_split)
     if split is None and options.eval_dataset:
-        if len(judged.splits) > 1:
-            raise UsageError(
-                f"--eval_dataset {judged.name} has the splits {shortlist(judged.splits)}: choose one with --eval_split."
-            )
-        split = judged.splits[0]
+        split = only_split(judged)
     if options.eval_split == options.split and not options.eval_dataset:
         raise UsageError(f"--eval_split {split} is the split that is trained on: give another one, or --eval_dataset.")
     if split is not None and (options.eval_dataset or split != options.split):
@@ -207,8 +204,10 @@ def main(argv: Sequence[str]) -> None:
     options = parse_arguments(argv)
     directory = Path(options.output_dir)
     directories.refuse_foreign_directory(directory, SCRIPT)
+    import pandas as pd
+
     from datamap.audit import meetings as meeting
-    from datamap.audit import pairs, plots, shares, shortcuts
+    from datamap.audit import pairs, plots, shortcuts
     from datamap.audit.findings import Beside, findings
     from datamap.audit.resplit import TRAIN, VALIDATION, resplit
     from datamap.data.groups import ROWS, write_rows
@@ -227,7 +226,7 @@ def main(argv: Sequence[str]) -> None:
     table = pairs.pairs_table(rows, meetings)
     found, lines = findings(rows, meetings, table, groups, options.resplit_by, Beside(scored, near, made, ablations))
     title = " and ".join(dict.fromkeys(part.title for part in loaded))
-    figure = plots.shares(shares.level_shares(rows, meetings), title=f"{title}: what rows share", is_qa=rows.is_qa)
+    figure = plots.shares(pd.DataFrame(found["levels"]), title=f"{title}: what rows share", is_qa=rows.is_qa)
     directories.clear(directory, (ROWS, PAIRS, SUMMARY, FIGURE, TRAIN, VALIDATION))
     write_rows(directory, rows.frame[["id", "split"]].assign(level=strongest, group=groups))
     outputs.write_csv(directory / PAIRS, pairs.with_alike(table, near) if near is not None else table)

@@ -97,11 +97,7 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     if not options.crossfit_dir and not options.cartography_dir:
         options.crossfit_dir = [CROSSFIT_DIR]
     for name in ("crossfit_dir", "cartography_dir"):
-        places = [Path(directory).resolve() for directory in getattr(options, name)]
-        if Path(options.output_dir).resolve() in places:
-            raise UsageError(f"--output_dir {options.output_dir} is --{name} as well: choose another one.")
-        if len(set(places)) < len(places):
-            raise UsageError(f"--{name} names a directory twice: give every recording once.")
+        directories.refuse_shared(f"--{name}", getattr(options, name), options.output_dir)
     return options
 
 
@@ -150,8 +146,9 @@ def gathered_numbers(
     """(what the recordings say of every row by id, the reasons of rows that were not recorded by id)."""
     import pandas as pd
 
+    from datamap.dynamics.agreement import mean_numbers
     from datamap.labels import evidence
-    from datamap.labels.averages import mean_numbers, mean_predictions
+    from datamap.labels.averages import mean_predictions
     from datamap.labels.scores import IN_SAMPLE
 
     numbers = mean_numbers([evidence.metrics_of(recording) for recording in out_of_fold or trained])

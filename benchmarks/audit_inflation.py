@@ -8,7 +8,6 @@ Writes: a table to stdout, and FILE.json with FILE.md beside it.
 """
 
 import argparse
-import json
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import numpy as np  # noqa: E402
 
 from datamap.demo.data import make_demo  # noqa: E402
 from datamap.files import outputs  # noqa: E402
+from tables import markdown, write  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 N_EVALUATED = 300
@@ -61,14 +61,10 @@ def measured(rows: list[dict], by: str, seed: int) -> dict:
             "EM": scores["all"]["em"], "F1": scores["all"]["f1"]}  # fmt: skip
 
 
-def markdown(rows: list[dict]) -> str:
+def told(rows: list[dict]) -> str:
     """The rows as a table, and the means by split."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    for row in rows:
-        lines.append("| " + " | ".join(f"{v:.2f}" if isinstance(v, float) else f"{v}" for v in row.values()) + " |")
     means = {by: np.mean([row["EM"] for row in rows if row["split by"] == by]) for by in ("question", "note")}
-    told = f"Mean EM {means['question']:.2f} by question, {means['note']:.2f} by note."
-    return "\n".join([*lines, "", told, ""])
+    return f"{markdown(rows, 2)}\nMean EM {means['question']:.2f} by question, {means['note']:.2f} by note.\n"
 
 
 def main() -> None:
@@ -80,11 +76,7 @@ def main() -> None:
     demo = make_demo("")
     rows = [row for split in demo.values() for row in split]
     found = [measured(rows, by, seed) for seed in options.seeds for by in ("question", "note")]
-    text = markdown(found)
-    print(text)
-    if options.output:
-        outputs.write_text(options.output, json.dumps(found, indent=2) + "\n")
-        outputs.write_text(options.output.with_suffix(".md"), text)
+    write(options.output, found, told(found))
 
 
 if __name__ == "__main__":

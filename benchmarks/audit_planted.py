@@ -10,7 +10,6 @@ Reads: the real data sets. Writes: a table to stdout, and FILE.json with FILE.md
 """
 
 import argparse
-import json
 import random
 import re
 import sys
@@ -25,7 +24,7 @@ from datamap.audit.meetings import find_meetings, joined_rows  # noqa: E402
 from datamap.audit.pairs import pairs_table  # noqa: E402
 from datamap.data.examples import load_examples  # noqa: E402
 from datamap.data.sources import open_source  # noqa: E402
-from datamap.files import outputs  # noqa: E402
+from tables import markdown, write  # noqa: E402
 
 SEED, N_PLANTED = 1, 200
 SIZES = ((0, 50), (50, 100), (100, 200), (200, 10**9))  # words of the context that a row was made from
@@ -221,18 +220,6 @@ def scored_unrelated(unrelated: pd.DataFrame, across: pd.DataFrame) -> dict:
             "rows": len(unrelated), "recall": None, "pairs listed": len(met), "precision": None}  # fmt: skip
 
 
-def markdown(rows: list[dict]) -> str:
-    """The rows as a table."""
-    lines = ["| " + " | ".join(rows[0]) + " |", "|" + "---|" * len(rows[0])]
-    for row in rows:
-        cells = [
-            "" if value is None else f"{value:.3f}" if isinstance(value, float) else f"{value}"
-            for value in row.values()
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
 def main() -> None:
     """Plant, audit, count, write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -249,11 +236,8 @@ def main() -> None:
         ("demo", frame_of("demo"), demo),
     ):
         numbers[name] = measured(train, rest.reset_index(drop=True))
-        text += f"## {name}\n\n{markdown(numbers[name])}\n"
-    print(text)
-    if options.output:
-        outputs.write_text(options.output, json.dumps(numbers, indent=2) + "\n")
-        outputs.write_text(options.output.with_suffix(".md"), text)
+        text += f"## {name}\n\n{markdown(numbers[name], 3)}\n"
+    write(options.output, numbers, text)
 
 
 if __name__ == "__main__":

@@ -30,3 +30,12 @@ def raw_frame(*rows):
     """Rows as `sources` gives them: every column of Python objects."""
     names = dict.fromkeys(key for row in rows for key in row)
     return pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=object) for name in names})
+
+
+def aspirin_rows(n_rows):
+    """Questions as a file has them, four about each short note; ids 000, 001, …"""
+    answers = {"text": ["aspirin"], "answer_start": [10]}
+    return [
+        {"id": f"{n:03d}", "context": f"Eve takes aspirin {n // 4}.", "question": f"Question {n}?", "answers": answers}
+        for n in range(n_rows)
+    ]

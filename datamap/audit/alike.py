@@ -1,10 +1,11 @@
 """Rows whose vectors lie close together: shown, never counted, because near is not the same."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+
+from datamap.audit.meetings import hash_order
 
 N_DRAWN, N_SHOWN, BLOCK = 2_000, 20, 65_536
 
@@ -42,8 +43,7 @@ def _of_length_one(vectors: np.ndarray) -> np.ndarray:
 
 def drawn(ids: Sequence[str]) -> np.ndarray:
     """At most 2,000 rows, those whose ids have the smallest SHA-256, as rising row numbers, int64 [k]."""
-    hashes = [hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in ids]
-    return np.sort(np.array(sorted(range(len(hashes)), key=hashes.__getitem__)[:N_DRAWN], dtype=np.int64))
+    return np.sort(hash_order(ids)[:N_DRAWN])
 
 
 def alike_pairs(

@@ -1,7 +1,5 @@
 """What the hypothesis alone says of an NLI label: words that give it away, negation and length, a bag of words."""
 
-import hashlib
-import heapq
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +9,9 @@ from scipy.stats import hypergeom
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
+from datamap.audit.meetings import hash_order
 from datamap.audit.words import find_terms
+from datamap.data.groups import fill_folds
 from datamap.data.questions import LENGTH_GROUPS, NEGATION_GROUPS, groupings
 from datamap.evaluation.metrics import bootstrap_interval
 
@@ -80,12 +80,6 @@ def giveaways(
     table = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
     order_of_terms = ["p_value", "difference", "text"]
     return table.sort_values(order_of_terms, ascending=[True, False, True], ignore_index=True), p_value.size
-
-
-def hash_order(ids: Sequence[str]) -> np.ndarray:
-    """The rows by the SHA-256 of their ids, int64 [n]: an order that has nothing to do with that of the file."""
-    hashes = [hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest() for name in ids]
-    return np.array(sorted(range(len(ids)), key=hashes.__getitem__), dtype=np.int64)
 
 
 def _example_ids(
@@ -165,20 +159,9 @@ def hypothesis_alone(
     if len(sizes) < N_FOLDS:
         return found | {"why_not": f"{len(sizes)} groups cannot fill {N_FOLDS} folds"}
     presence = find_terms([hypotheses[row] for row in order], MIN_ROWS_OF_FEATURES).presence
-    hits = _out_of_fold(presence, labels, _folds(sizes)[codes]) == labels
+    hits = _out_of_fold(presence, labels, fill_folds(codes, range(len(sizes)), N_FOLDS)) == labels
     low, high = bootstrap_interval(hits, codes, seed)
     return found | {"accuracy": float(hits.mean()), "accuracy_low": low, "accuracy_high": high}
-
-
-def _folds(sizes: np.ndarray) -> np.ndarray:
-    """The fold of every group, int64 [n_groups]: the largest group first (of equal ones the first), to the smallest."""
-    folds = np.empty(len(sizes), dtype=np.int64)
-    filled = [(0, fold) for fold in range(N_FOLDS)]
-    for group in np.argsort(-sizes, kind="stable"):
-        n_rows, fold = heapq.heappop(filled)
-        folds[group] = fold
-        heapq.heappush(filled, (n_rows + int(sizes[group]), fold))
-    return folds
 
 
 def _out_of_fold(presence: csr_array, labels: np.ndarray, folds: np.ndarray) -> np.ndarray:

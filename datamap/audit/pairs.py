@@ -4,23 +4,10 @@ import numpy as np
 import pandas as pd
 
 from datamap.audit.meetings import Level, Meetings, Rows
-from datamap.evaluation.metrics import normalize_answer
+from datamap.evaluation.contradictions import label_numbers
 
 COLUMNS = ("id", "split", "other_id", "other_split", "level", "similarity", "contradiction")
 SAME_TEXTS = ("exact", "normalised")
-
-
-def labels(rows: Rows) -> np.ndarray:
-    """One number for every label, int64 [n]: NLI the label; QA the normalised first answer, or that there is none."""
-    if not rows.is_qa:
-        return rows.frame["label"].to_numpy(dtype=np.int64)
-    texts = [repr(normalize_answer(answer["text"][0])) if answer["text"] else "" for answer in rows.frame["answers"]]
-    return pd.factorize(np.array(texts, dtype=object))[0].astype(np.int64)
-
-
-def contradictions(keys: np.ndarray, label: np.ndarray) -> np.ndarray:
-    """Whether another row has the same key and another label, bool [n]."""
-    return (pd.Series(label).groupby(keys).transform("nunique") > 1).to_numpy()
 
 
 def pairs_table(rows: Rows, meetings: Meetings) -> pd.DataFrame:
@@ -71,7 +58,7 @@ def _named(rows: Rows, table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
     """The pairs with ids and names in place of numbers."""
     ids, splits = rows.frame["id"].to_numpy(), rows.frame["split"].to_numpy()
     first, member = table["first"].to_numpy(dtype=np.int64), table["member"].to_numpy(dtype=np.int64)
-    level, label = names[table["level"].to_numpy(dtype=np.int64)], labels(rows)
+    level, label = names[table["level"].to_numpy(dtype=np.int64)], label_numbers(rows.frame)
     differs = pd.array(label[first] != label[member], dtype="boolean")
     differs[~np.isin(level, SAME_TEXTS)] = pd.NA
     columns = (ids[member], splits[member], ids[first], splits[first], level, table["similarity"], differs)

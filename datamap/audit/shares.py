@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from datamap.audit.meetings import NONE, Level, Meetings, Rows
-from datamap.audit.pairs import contradictions, labels
+from datamap.evaluation.contradictions import contradicted, label_numbers
 
 COPIES = ("exact", "normalised")
 
@@ -67,8 +67,8 @@ def contradictory(rows: Rows, meetings: Meetings) -> dict:
         `rows` by level: exact (byte for byte) and normalised (those too), in all splits together; `examples`: ids with
         their splits and labels of the first ten groups.
     """
-    label = labels(rows)
-    found = {name: contradictions(meetings.keys[name], label) for name in COPIES}
+    label = label_numbers(rows.frame)
+    found = {name: contradicted(meetings.keys[name], label) for name in COPIES}
     keys = meetings.keys["normalised"][found["normalised"]]
     frame = rows.frame[found["normalised"]]
     examples = [

@@ -4,16 +4,14 @@ No random number takes part.
 """
 
 import dataclasses
-import heapq
 import logging
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from datamap.data.groups import Grouping, group_keys, text_hash
+from datamap.data.groups import Grouping, fill_folds, group_keys, text_hash
 from datamap.errors import DataError, shortlist
 from datamap.features.windows import factorize
 
@@ -88,7 +86,7 @@ def assign_folds(frame: pd.DataFrame, n_folds: int, grouping: Grouping | None = 
         )  # fmt: skip
     columns = ["context"] if is_qa else ["premise", "hypothesis"]
     hashes = {group: text_hash(part.to_numpy().ravel()) for group, part in frame[columns].groupby(groups)}
-    return Folds(_fill(groups, hashes, n_folds), n_folds, n_groups, split_groups)
+    return Folds(fill_folds(groups, hashes, n_folds), n_folds, n_groups, split_groups)
 
 
 def _folds_as_given(frame: pd.DataFrame, n_folds: int, grouping: Grouping) -> Folds:
@@ -102,7 +100,7 @@ def _folds_as_given(frame: pd.DataFrame, n_folds: int, grouping: Grouping) -> Fo
             "%d groups of --groups are larger than a fold (%s of %d rows) and stay whole, so the folds differ in size.",
             len(large), shortlist(large), len(frame),
         )  # fmt: skip
-    return Folds(_fill(groups, group_keys(frame, groups.tolist()), n_folds), n_folds, len(sizes), [])
+    return Folds(fill_folds(groups, group_keys(frame, groups.tolist()), n_folds), n_folds, len(sizes), [])
 
 
 def refuse_few_groups(groups: np.ndarray, n_folds: int, what: str) -> None:
@@ -113,18 +111,3 @@ def refuse_few_groups(groups: np.ndarray, n_folds: int, what: str) -> None:
             f"--cross_fit {n_folds}: the {len(groups)} rows have {n_groups} {what}, and each lies whole in one fold: "
             f"give {'more data' if n_groups < 2 else f'at most {n_groups}'}."
         )
-
-
-def _fill(groups: np.ndarray, keys: Mapping, n_folds: int) -> np.ndarray:
-    """The fold of every row: group by group, each to the fold with the fewest rows (of equal ones the first).
-
-    The largest group comes first, of equally large ones that with the smaller key.
-    """
-    sizes = np.bincount(groups)
-    fold_of = np.empty(len(sizes), dtype=np.int64)
-    filled = [(0, fold) for fold in range(n_folds)]
-    for group in sorted(range(len(sizes)), key=lambda group: (-sizes[group], keys[group])):
-        n_rows, fold = heapq.heappop(filled)
-        fold_of[group] = fold
-        heapq.heappush(filled, (n_rows + int(sizes[group]), fold))
-    return fold_of[groups]

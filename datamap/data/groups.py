@@ -2,8 +2,9 @@
 
 import dataclasses
 import hashlib
+import heapq
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -142,3 +143,23 @@ def group_keys(frame: "pd.DataFrame", groups: Iterable[int]) -> dict[int, tuple[
         texts.setdefault(group, set()).update(row)
         first[group] = min(name, first.get(group, name))
     return {group: (text_hash(words), first[group]) for group, words in texts.items()}
+
+
+def fill_folds(groups: np.ndarray, keys: Mapping | Sequence, n_folds: int) -> np.ndarray:
+    """The fold of every row: group by group, each to the fold with the fewest rows (of equal ones the first).
+
+    The largest group comes first, of equally large ones that with the smaller key.
+
+    Args:
+        groups: of the rows, counted from 0, int64 [n_rows].
+        keys: of the groups.
+        n_folds: how many there are.
+    """
+    sizes = np.bincount(groups)
+    fold_of = np.empty(len(sizes), dtype=np.int64)
+    filled = [(0, fold) for fold in range(n_folds)]
+    for group in sorted(range(len(sizes)), key=lambda group: (-sizes[group], keys[group])):
+        n_rows, fold = heapq.heappop(filled)
+        fold_of[group] = fold
+        heapq.heappush(filled, (n_rows + int(sizes[group]), fold))
+    return fold_of[groups]

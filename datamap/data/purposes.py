@@ -42,6 +42,18 @@ def predicted_split(source: "Source", asked: str | None) -> str:
     return asked or source.splits[0]
 
 
+def only_split(source: "Source") -> str:
+    """The one split of a data set of --eval_dataset that has none of the usual ones to evaluate on.
+
+    Raises:
+        UsageError: there are several.
+    """
+    if len(source.splits) > 1:
+        listed = shortlist(source.splits)
+        raise UsageError(f"--eval_dataset {source.name} has the splits {listed}: choose one with --eval_split.")
+    return source.splits[0]
+
+
 def load_data(options: argparse.Namespace, training_args: "TrainingArguments") -> dict[str, Examples]:
     """The examples under "train" and "eval", as far as asked for: checked, held out, sampled, and fit to train on.
 
@@ -122,12 +134,7 @@ def add_eval_examples(
     """`data` with "eval": a split to evaluate on, or rows held out of the training split where there is none."""
     split = None if options.validation_fraction else eval_split_of(eval_source, options.eval_split)
     if split is None and options.eval_dataset:
-        if len(eval_source.splits) > 1:
-            listed = shortlist(eval_source.splits)
-            raise UsageError(
-                f"--eval_dataset {options.eval_dataset} has the splits {listed}: choose one with --eval_split."
-            )
-        split = eval_source.splits[0]
+        split = only_split(eval_source)
     if split is not None and options.groups:
         raise UsageError(
             f"--groups acts where rows are held out, but {eval_source.name} has the split {split} to evaluate on: add "

@@ -69,6 +69,16 @@ def refuse_other_rows(recordings: Sequence[Recording], names: Sequence[str]) -> 
             )
 
 
+def mean_numbers(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The mean of every number over frames of the same ids, in the order of the first; missing where one is."""
+    first = frames[0]
+    if len(frames) == 1:
+        return first
+    names = [name for name in first if all(name in frame for frame in frames)]
+    stacked = np.stack([frame.reindex(first.index)[names].to_numpy(dtype=np.float64) for frame in frames])
+    return pd.DataFrame(stacked.mean(axis=0), index=first.index, columns=names)
+
+
 def averaged(metrics: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The mean of every number over recordings, a row an example of all of them, in the order of the first.
 
@@ -80,11 +90,9 @@ def averaged(metrics: Sequence[pd.DataFrame]) -> pd.DataFrame:
     tables = [table.set_index("id") for table in metrics]
     ids = [name for name in tables[0].index if all(name in table.index for table in tables[1:])]
     tables = [table.loc[ids] for table in tables]
-    names = [name for name in tables[0] if all(name in table for table in tables)]
-    means = {name: np.mean([table[name].to_numpy(dtype=np.float64) for table in tables], axis=0) for name in names}
-    means |= {"never_learnt": np.all([table["never_learnt"] for table in tables], axis=0)}
-    means |= {name: tables[0][name].to_numpy() for name in COUNTS if name in tables[0]}
-    return pd.DataFrame({"id": ids} | means)
+    kept = {name: tables[0][name] for name in COUNTS if name in tables[0]}
+    never_learnt = np.all([table["never_learnt"] for table in tables], axis=0)
+    return mean_numbers(tables).assign(never_learnt=never_learnt, **kept).reset_index()
 
 
 def agreement(metrics: Sequence[pd.DataFrame], regions: Sequence[np.ndarray]) -> Agreement:

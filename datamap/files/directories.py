@@ -34,6 +34,15 @@ def refuse_foreign_directory(directory: Path, script: str) -> None:
         raise UsageError(f"--output_dir {directory} holds the finished run of another script: choose another one.")
 
 
+def refuse_shared(flag: str, names: Iterable[str], output_dir: str) -> None:
+    """UsageError where one of the directories that a flag names is --output_dir as well, or is named twice."""
+    places = [Path(name).resolve() for name in names]
+    if Path(output_dir).resolve() in places:
+        raise UsageError(f"--output_dir {output_dir} is {flag} as well: choose another one.")
+    if len(set(places)) < len(places):
+        raise UsageError(f"{flag} names a directory twice: give every recording once.")
+
+
 def clear(directory: Path, names: Iterable[str], manifest: str = MANIFEST) -> None:
     """Remove files that are going to be written again, the manifest before all else.
 

@@ -5,22 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from datamap.dynamics.agreement import mean_numbers
+
 FOLD = "fold"
 # What an answer of a model is told by: its text, its place, its probability.
 ANSWERS = (
     ("predicted_answer", "predicted_start", "predicted_prob"),
     ("other_answer", "other_start", "other_prob"),
 )
-
-
-def mean_numbers(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The mean of every number over frames of the same ids, in the order of the first; missing where one is."""
-    first = frames[0]
-    if len(frames) == 1:
-        return first
-    names = [name for name in first if all(name in frame for frame in frames)]
-    stacked = np.stack([frame.reindex(first.index)[names].to_numpy(dtype=np.float64) for frame in frames])
-    return pd.DataFrame(stacked.mean(axis=0), index=first.index, columns=names)
 
 
 def mean_predictions(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:

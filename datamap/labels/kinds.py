@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from datamap.evaluation.metrics import normalize_answer
+from datamap.evaluation.contradictions import contradicted, label_numbers
 
 KINDS = ("place", "boundary", "no_answer", "has_answer", "label", "contradiction")
 MEANING = {
@@ -47,11 +47,5 @@ def contradictions(frame: pd.DataFrame) -> np.ndarray:
     QA: context and question; labels differ where the normalised texts of the first answers do. NLI: premise and
     hypothesis.
     """
-    if "answers" in frame:
-        texts = ["context", "question"]
-        labels = [normalize_answer(answer["text"][0]) if answer["text"] else None for answer in frame["answers"]]
-        labels = pd.Series([repr(label) for label in labels], index=frame.index)
-    else:
-        texts, labels = ["premise", "hypothesis"], frame["label"]
-    n_labels = labels.groupby([frame[name] for name in texts], sort=False).transform("nunique")
-    return (n_labels > 1).to_numpy()
+    texts = ["context", "question"] if "answers" in frame else ["premise", "hypothesis"]
+    return contradicted(frame.groupby(texts, sort=False).ngroup().to_numpy(), label_numbers(frame))

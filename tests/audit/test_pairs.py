@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from datamap.audit.meetings import find_meetings
-from datamap.audit.pairs import COLUMNS, contradictions, labels, pairs_table, with_alike
+from datamap.audit.pairs import COLUMNS, pairs_table, with_alike
+from datamap.evaluation.contradictions import contradicted, label_numbers
 from tests.audit.random_rows import meets, rows
 
 CASES = [(seed, task, n_splits) for seed in range(6) for task in ("qa", "nli") for n_splits in (1, 2)]
@@ -58,14 +59,14 @@ def test_copies_with_another_label_contradict(seed, task, n_splits):
 
 
 def test_a_row_contradicts_where_another_has_its_key_and_another_label():
-    assert contradictions(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])).tolist() == [True, True] + [False] * 3
+    assert contradicted(np.array([0, 0, 1, 1, 2]), np.array([0, 1, 1, 1, 0])).tolist() == [True, True] + [False] * 3
 
 
 def test_no_answer_is_another_label_than_an_answer_of_nothing():
     data = rows(0, "qa", 1)
     texts = [["The man"], ["man"], ["the"], []]
     frame = data.frame.iloc[[0] * 4].assign(answers=[{"text": one, "answer_start": [0] * len(one)} for one in texts])
-    found = labels(type(data)(frame.reset_index(drop=True), ("train",))).tolist()
+    found = label_numbers(frame.reset_index(drop=True)).tolist()
     assert found[0] == found[1]
     assert len(set(found)) == 3
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from datamap.labels.averages import mean_numbers, mean_predictions
+from datamap.dynamics.agreement import mean_numbers
+from datamap.labels.averages import mean_predictions
 
 IDS = [f"r{number}" for number in range(30)]
 

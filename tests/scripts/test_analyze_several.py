@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import analyze_cartography
-import helpers
 from tests.recordings import dynamics, load, read_samples, read_table, record
+from tests.running import in_process
 
 
 @pytest.fixture(scope="module")
@@ -22,13 +22,7 @@ def directories(tmp_path_factory, ids):
 
 @pytest.fixture
 def analyze(capsys):
-    def call(*argv) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = helpers.run_script(analyze_cartography.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return in_process(capsys, analyze_cartography.main)
 
 
 def test_means_and_agreement_are_written_and_said(directories, analyze, tmp_path):

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 
 import audit_dataset
-import helpers
 from datamap.data.groups import read_rows
 from datamap.files import manifests, outputs
 from datamap.files.manifests import read_manifest
 from tests.paths import REAL_DATA
+from tests.running import in_process
 
 NOTE = "The patient was admitted on Monday with chest pain and was given aspirin 81 mg daily by mouth."
 OTHER = "Blood pressure was normal and the lungs were clear on both sides when she came to the clinic again."
@@ -49,13 +49,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def audit(capsys):
-    def call(*argv) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = helpers.run_script(audit_dataset.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return in_process(capsys, audit_dataset.main)
 
 
 def both(files, *more):

@@ -8,24 +8,18 @@ import pytest
 from scipy import stats
 
 import compare_runs
-import helpers
 from datamap.files import manifests, outputs
 from datamap.selection import ablation_matrix, comparability, evaluations
 from datamap.selection.power import detectable
 from tests.comparing import evaluate, rows, scores
+from tests.running import in_process
 
 N_ROWS = 24
 
 
 @pytest.fixture
 def compare(capsys):
-    def call(*argv) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = helpers.run_script(compare_runs.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return in_process(capsys, compare_runs.main)
 
 
 @pytest.fixture

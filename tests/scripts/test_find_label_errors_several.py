@@ -8,6 +8,7 @@ import helpers
 import run
 from datamap.files import outputs
 from tests.lines import lines_of
+from tests.running import in_process
 
 TEXT = ("id", "kind", "label", "proposal", "predicted_answer", "question", "context", "reason")
 
@@ -29,13 +30,7 @@ def recorded(tmp_path_factory, tiny_model):
 
 @pytest.fixture
 def find(capsys):
-    def call(*argv) -> tuple[int, str, str]:
-        capsys.readouterr()
-        code = helpers.run_script(find_label_errors.main, [str(word) for word in argv])
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
+    return in_process(capsys, find_label_errors.main)
 
 
 def test_rows_are_ranked_by_the_means(recorded, find, tmp_path):

@@ -9,6 +9,7 @@ from datamap.dynamics import recordings
 from datamap.files import manifests, outputs
 from tests.audits import rows_of
 from tests.lines import lines_of, write_lines
+from tests.rows import aspirin_rows
 from tests.running import in_process
 
 N_ROWS = 24
@@ -19,12 +20,7 @@ SHORT = ("--max_length", 40, "--doc_stride", 12, "--no_cuda")
 def here(tmp_path, monkeypatch):
     """A directory with rows.jsonl (six contexts of four questions) and audit/rows.csv, whose groups cross contexts."""
     monkeypatch.chdir(tmp_path)
-    answers = {"text": ["aspirin"], "answer_start": [10]}
-    rows = [
-        {"id": f"{n:03d}", "context": f"Eve takes aspirin {n // 4}.", "question": f"Question {n}?", "answers": answers}
-        for n in range(N_ROWS)
-    ]
-    write_lines(tmp_path / "rows.jsonl", rows)
+    write_lines(tmp_path / "rows.jsonl", aspirin_rows(N_ROWS))
     grouped(tmp_path / "audit")
     return tmp_path
 

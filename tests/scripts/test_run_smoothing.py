@@ -10,6 +10,7 @@ from datamap.crossfit import loop
 from datamap.dynamics import recordings
 from datamap.files import manifests
 from tests.lines import write_lines
+from tests.rows import aspirin_rows
 
 N_ROWS = 12
 SHORT = ("--max_length", 40, "--doc_stride", 12, "--no_cuda")
@@ -19,12 +20,7 @@ SHORT = ("--max_length", 40, "--doc_stride", 12, "--no_cuda")
 def here(tmp_path, monkeypatch):
     """A directory with rows.jsonl (QA), zeros.csv and tenths.csv, a factor of every row."""
     monkeypatch.chdir(tmp_path)
-    answers = {"text": ["aspirin"], "answer_start": [10]}
-    rows = [
-        {"id": f"{n:03d}", "context": f"Eve takes aspirin {n // 4}.", "question": f"Question {n}?", "answers": answers}
-        for n in range(N_ROWS)
-    ]
-    write_lines(tmp_path / "rows.jsonl", rows)
+    write_lines(tmp_path / "rows.jsonl", aspirin_rows(N_ROWS))
     for name, factor in (("zeros", 0), ("tenths", 0.1)):
         (tmp_path / f"{name}.csv").write_text("id,factor\n" + "".join(f"{n:03d},{factor}\n" for n in range(N_ROWS)))
     return tmp_path

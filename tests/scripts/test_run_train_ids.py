@@ -8,6 +8,7 @@ from datamap.dynamics import recordings
 from datamap.files import manifests
 from tests.audits import rows_of
 from tests.lines import lines_of, write_lines
+from tests.rows import aspirin_rows
 from tests.running import in_process
 
 N_ROWS = 24
@@ -18,11 +19,7 @@ SHORT = ("--max_length", 40, "--doc_stride", 12, "--no_cuda")
 def here(tmp_path, monkeypatch):
     """A directory with rows.jsonl: six contexts of four questions; row 023 cannot be trained on."""
     monkeypatch.chdir(tmp_path)
-    answers = {"text": ["aspirin"], "answer_start": [10]}
-    rows = [
-        {"id": f"{n:03d}", "context": f"Eve takes aspirin {n // 4}.", "question": f"Question {n}?", "answers": answers}
-        for n in range(N_ROWS - 1)
-    ]
+    rows = aspirin_rows(N_ROWS - 1)
     rows.append(rows[0] | {"id": "023", "question": " "})
     write_lines(tmp_path / "rows.jsonl", rows)
     return tmp_path

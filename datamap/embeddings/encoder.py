@@ -21,6 +21,7 @@ from datamap.features.windows import MODEL_INPUTS, NliPairs, PadCollator, QaWind
 from datamap.files import outputs
 from datamap.options.precision import BF16
 from datamap.training.memory import NO_ROOM, is_out_of_memory, said_where_full
+from datamap.training.packing import can_pack, forward_packed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -126,8 +127,8 @@ class Encoder:
         batch = self.collate(items)
         inputs = {name: self.moved(batch[name]) for name in MODEL_INPUTS if name in batch}
         with self.casts:
-            hidden = self.model(**inputs).last_hidden_state
-        hidden = hidden.float()
+            outputs = forward_packed(self.model, inputs) if can_pack(self.model) else self.model(**inputs)
+        hidden = outputs["last_hidden_state"].float()
         first, last = self.moved(torch.from_numpy(spans)).T
         place = torch.arange(hidden.shape[1], device=self.device)
         inside = ((place >= first[:, None]) & (place <= last[:, None])).float()

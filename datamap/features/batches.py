@@ -75,6 +75,33 @@ def micro_batches(batch: dict, batch_tokens: int) -> list[dict]:
     return [part_of(batch, lengths, order[places], for_gpu) for places in pack(sizes, batch_tokens)]
 
 
+def end_to_end(batch: dict, batch_tokens: int) -> list[dict]:
+    """Cut a padded batch into as few parts of about as many tokens as fit, longest rows first.
+
+    Args:
+        batch: as for `micro_batches`, not for a GPU.
+        batch_tokens: the most of a part, padding not counted; a row longer than that makes a part of its own.
+    """
+    lengths = batch["attention_mask"].sum(1).numpy()
+    order = np.argsort(-lengths, kind="stable")
+    starts = shares(lengths[order], batch_tokens)
+    if len(starts) == 1:
+        return [batch]
+    return [part_of(batch, lengths, rows, False) for rows in np.split(order, starts[1:])]
+
+
+def shares(lengths: np.ndarray, batch_tokens: int) -> list[int]:
+    """Where to cut rows into parts of at most `batch_tokens` tokens (or one row), as even as their order allows."""
+    even = lengths.sum() / -(-lengths.sum() // batch_tokens)
+    starts, n_tokens = [0], 0
+    for row, length in enumerate(lengths.tolist()):
+        if n_tokens and (n_tokens >= even or n_tokens + length > batch_tokens):
+            starts.append(row)
+            n_tokens = 0
+        n_tokens += length
+    return starts
+
+
 def part_of(batch: dict, lengths: np.ndarray, rows: np.ndarray, for_gpu: bool) -> dict:
     """Some rows of a batch, longest first, padded no further than they need."""
     wide = batch["input_ids"].shape[1]

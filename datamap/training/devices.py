@@ -7,7 +7,7 @@ import torch
 
 from datamap.errors import UsageError
 from datamap.options.precision import BF16, FLOAT32, NO_BF16, precision_name
-from datamap.training.cpu_functions import use_fast_attention
+from datamap.training.attention import use_row_attention
 from datamap.training.memory import keep_freed_memory
 
 if TYPE_CHECKING:
@@ -49,10 +49,10 @@ def use_exact_float32(device: torch.device) -> bool:
 def choose_attention(model: "PreTrainedModel", device: torch.device) -> None:
     """Have a model attend in the fastest way there is.
 
-    On a CPU that is `cpu_functions.attend`, or plain products for a model that attends in another way; on a GPU what
+    On a CPU that is `attention.attend`, or plain products for a model that attends in another way; on a GPU what
     Transformers takes by itself, PyTorch's fused attention where the model has it.
     """
-    if device.type == "cpu" and not use_fast_attention(model):
+    if device.type == "cpu" and not use_row_attention(model):
         model.set_attn_implementation("eager")
 
 

@@ -16,12 +16,13 @@ from transformers.trainer_callback import PrinterCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from datamap.evaluation.spans import span_logits
-from datamap.features.batches import LengthBatches, micro_batches
+from datamap.features.batches import LengthBatches, end_to_end, micro_batches
 from datamap.features.windows import MODEL_INPUTS
 from datamap.training.cpu_functions import CpuFunctions, can_stand_in
 from datamap.training.devices import copy_without_waiting
 from datamap.training.memory import said_where_full
 from datamap.training.objective import PLAIN, Emphasis, mean_surprise, tokens_that_may_be_right
+from datamap.training.packing import can_pack, forward_packed
 
 if TYPE_CHECKING:
     from transformers import TrainerControl, TrainerState, TrainingArguments
@@ -40,6 +41,8 @@ class ExampleTrainer(Trainer):
     gradient accumulation and a token budget only change the order of work. Subclasses say what a row's loss is; what
     rows count for (Emphasis) changes what is minimised, neither what is recorded nor an evaluation.
     """
+
+    head_sees_firsts = False  # whether the model's head looks at each row's first token alone
 
     def __init__(
         self,
@@ -85,7 +88,10 @@ class ExampleTrainer(Trainer):
 
     def forward(self, model: torch.nn.Module, inputs: dict[str, torch.Tensor]) -> "ModelOutput":
         """The model's outputs for a batch; what is not a model input (labels, row numbers) stays outside."""
-        return model(**{key: inputs[key] for key in MODEL_INPUTS if key in inputs})
+        given = {key: inputs[key] for key in MODEL_INPUTS if key in inputs}
+        if can_pack(self.model):
+            return forward_packed(self.model, given, called=model, firsts_alone=self.head_sees_firsts)
+        return model(**given)
 
     def get_batch_samples(
         self, epoch_iterator: Any, num_batches: int, device: torch.device
@@ -107,7 +113,8 @@ class ExampleTrainer(Trainer):
 
         The outer autocast keeps the weights that the first micro-batch has cast for the others.
         """
-        *parts, last = micro_batches(inputs, self.micro_batch_tokens)
+        cut = end_to_end if can_pack(self.model) else micro_batches
+        *parts, last = cut(inputs, self.micro_batch_tokens)
         step = super().training_step
         with self.functions, self.accelerator.autocast():
             with self.accelerator.no_sync(model):
@@ -245,6 +252,8 @@ class QaTrainer(ExampleTrainer):
 
 class NliTrainer(ExampleTrainer):
     """Natural language inference: cross-entropy of the gold label."""
+
+    head_sees_firsts = True
 
     def row_losses(self, outputs: "ModelOutput", inputs: dict[str, torch.Tensor]) -> torch.Tensor:
         """Loss of every row, float32 [batch]."""

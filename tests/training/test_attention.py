@@ -1,0 +1,127 @@
+"""Attention of rows that lie end to end: the definition row by row, its gradient, and that no row sees another."""
+
+import pytest
+import torch
+
+from datamap.training.attention import NAME, RowGroup, attend, row_groups, use_row_attention
+from datamap.training.devices import choose_attention
+from datamap.training.dropout import keep_mask, kept_scale
+
+LENGTHS = [7, 4, 4, 4, 1]
+GROUPS = [RowGroup(0, 1, 7), RowGroup(7, 3, 4), RowGroup(19, 1, 1)]
+
+
+class Module:
+    training = True
+
+
+def sides_of(dtype=torch.float32, n_tokens=20):
+    """Query, key, value [1, 3, n_tokens, 5] as transposed views of leaves [1, n_tokens, 3, 5], and those."""
+    torch.manual_seed(0)
+    leaves = [torch.randn(1, n_tokens, 3, 5).to(dtype).requires_grad_() for _ in range(3)]
+    return [leaf.transpose(1, 2) for leaf in leaves], leaves
+
+
+def row_by_row(query, key, value, scaling, kept=None):
+    """Attention in float64 by its definition, row by row, [1, n_tokens, 3, 5]; `kept` multiplies probabilities."""
+    begin, found = 0, []
+    for number, length in enumerate(LENGTHS):
+        one = [side[0, :, begin : begin + length].double() for side in (query, key, value)]
+        probs = torch.softmax(one[0] @ one[1].mT * scaling, -1)
+        found.append((probs * kept[number] if kept else probs) @ one[2])
+        begin += length
+    return torch.cat(found, 1).transpose(0, 1)[None]
+
+
+def test_rows_of_one_length_go_together_within_a_limit():
+    assert row_groups(LENGTHS, 3) == GROUPS
+    assert row_groups([5], 1) == [RowGroup(0, 1, 5)]
+    assert row_groups([1024, 1024, 2, 2], 1) == [RowGroup(0, 1, 1024), RowGroup(1024, 1, 1024), RowGroup(2048, 2, 2)]
+
+
+def test_attention_and_its_gradient_equal_the_definition():
+    sides, leaves = sides_of()
+    found, _ = attend(Module, *sides, None, scaling=0.3, row_groups=GROUPS)
+    expected = row_by_row(*sides, 0.3)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+    weights = torch.randn_like(found)
+    own = torch.autograd.grad((found * weights).sum(), leaves)
+    true = torch.autograd.grad((expected * weights).sum(), leaves)
+    assert max(gradient.abs().max() for gradient in true) > 0.1
+    for one, other in zip(own, true, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=2e-6)
+
+
+def test_attention_drops_probabilities_and_passes_their_gradient():
+    sides, leaves = sides_of()
+    torch.manual_seed(3)
+    found, _ = attend(Module, *sides, None, dropout=0.5, row_groups=GROUPS)
+    torch.manual_seed(3)
+    masks = [keep_mask(torch.Size([n, 3, length, length]), 0.5, torch.float32) for _, n, length in GROUPS]
+    kept = [-mask.double() * kept_scale(0.5) for group in masks for mask in group]
+    assert 0.3 < torch.cat([mask.flatten() == 0 for mask in kept]).double().mean() < 0.7
+    expected = row_by_row(*sides, 5**-0.5, kept)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
+    own, true = (torch.autograd.grad(out.square().sum(), leaves, retain_graph=True) for out in (found, expected))
+    for one, other in zip(own, true, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-5)
+
+
+def test_without_training_nothing_is_dropped():
+    class Still:
+        training = False
+
+    sides, _ = sides_of()
+    with torch.no_grad():
+        found, _ = attend(Still, *sides, None, dropout=0.5, row_groups=GROUPS)
+    torch.testing.assert_close(found.double(), row_by_row(*sides, 5**-0.5), rtol=0, atol=1e-6)
+
+
+def test_attention_in_bfloat16_is_close_and_stays_in_it():
+    sides, leaves = sides_of(torch.bfloat16)
+    found, _ = attend(Module, *sides, None, row_groups=GROUPS)
+    assert found.dtype == torch.bfloat16
+    exact = row_by_row(*sides, 5**-0.5)
+    torch.testing.assert_close(found.double(), exact, rtol=0, atol=0.03)
+    own, true = (torch.autograd.grad(out.square().sum(), leaves) for out in (found, exact))
+    for one, other in zip(own, true, strict=True):
+        assert one.dtype == torch.bfloat16
+        torch.testing.assert_close(one, other, rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("changed", [slice(7, 11), slice(19, 20)], ids=["among equals", "alone"])
+def test_changing_a_row_changes_no_other_bit(changed):
+    sides, _ = sides_of()
+    other = [side.detach().clone() for side in sides]
+    for side in other:
+        side[:, :, changed] += 1
+    with torch.no_grad():
+        found, after = (attend(Module, *each, None, row_groups=GROUPS)[0] for each in (sides, other))
+    same = torch.ones(20, dtype=torch.bool)
+    same[changed] = False
+    assert torch.equal(found[:, same], after[:, same])
+    assert not torch.equal(found[:, changed], after[:, changed])
+
+
+def test_a_model_that_is_called_in_the_usual_way_gives_the_same_and_saves_no_trace(tiny_model, tmp_path):
+    from transformers import AutoModel
+
+    model = AutoModel.from_pretrained(tiny_model).eval()
+    ids, mask = torch.randint(5, 900, (3, 11)), torch.ones(3, 11, dtype=torch.int64)
+    mask[1, 6:] = 0
+    before = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert use_row_attention(model)
+    after = model(input_ids=ids, attention_mask=mask).last_hidden_state
+    torch.testing.assert_close(after[mask == 1], before[mask == 1], rtol=0, atol=1e-6)
+    model.save_pretrained(tmp_path)
+    assert NAME not in (tmp_path / "config.json").read_text()
+
+
+def test_a_model_whose_code_leaves_no_choice_is_left_alone():
+    from transformers import DebertaConfig, DebertaModel
+
+    sizes = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 8}
+    model = DebertaModel(DebertaConfig(vocab_size=20, **sizes))
+    assert use_row_attention(model) is False
+    choose_attention(model, torch.device("cpu"))
+    assert model.config._attn_implementation == "eager"

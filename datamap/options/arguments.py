@@ -93,8 +93,8 @@ def build_parser() -> argparse.ArgumentParser:
     text += "in N evaluations in a row; with --load_best_model_at_end (default: train to the end)"
     add("--early_stopping_patience", metavar="N", type=parsing.positive, help=text)
     parsing.add_precision(add, f"{AUTO}; to evaluate alone, what the model was trained in")
-    text = "tokens, padding included, that are trained on at a time; a batch with more is cut into parts whose "
-    text += "gradients are added up, so this changes speed and memory alone (default: "
+    text = "tokens that are trained on at a time, padding included where there is any; a batch with more is cut into "
+    text += "parts whose gradients are added up, so this changes speed and memory alone (default: "
     text += f"{CPU_MICRO_BATCH_TOKENS:,} on a CPU, what the memory holds on a GPU)"
     add("--micro_batch_tokens", metavar="N", type=parsing.positive, help=text)
     add_data_options(parser.add_argument_group("data").add_argument)

@@ -20,7 +20,10 @@ def n_steps(n_rows: int, windows_per_row: float, rows_in_step: int, n_epochs: fl
 def shared_words(manifest: dict) -> list[str]:
     """The words of run.py that every arm's training has from the recording; paths that are there become absolute."""
     words = []
-    for names, given in ((SHARED, manifest["arguments"]), (TRAINING, manifest["training_arguments"])):
+    # Its default would follow from the rows that each arm is trained on.
+    length = manifest.get("settings", {}).get("max_answer_length")
+    arguments = manifest["arguments"] | ({"max_answer_length": length} if length else {})
+    for names, given in ((SHARED, arguments), (TRAINING, manifest["training_arguments"])):
         for name in names:
             value = given.get(name)
             path = Path(str(value)).expanduser()

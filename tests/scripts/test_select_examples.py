@@ -29,6 +29,7 @@ def recorded(tmp_path):
     fields["arguments"] = {"task": "qa", "model": "demo", "dataset": "demo", "train_split": "train"}
     fields["training_arguments"] = {"learning_rate": 1e-4, "per_device_train_batch_size": 8,
                                     "gradient_accumulation_steps": 1, "num_train_epochs": 3}  # fmt: skip
+    fields["settings"] = {"max_answer_length": 17}
     manifests.write_manifest(directory, fields)
     return directory
 
@@ -60,6 +61,7 @@ def test_arms_commands_weights_and_manifest(select, tmp_path):
         place = words.index("--train_ids")
         options, training_args = parse_arguments([*words[2:place], *words[place + 2 :], "--no_cuda"])
         assert (training_args.max_steps, options.validation_fraction, options.dataset) == (12, 0.1, "demo")
+        assert options.max_answer_length == 17  # its default would follow from the rows of each arm
     weights = outputs.read_csv(tmp_path / "out" / "weights.csv", ("id",))
     shuffled = outputs.read_csv(tmp_path / "out" / "weights_permuted_7.csv", ("id",))
     assert len(weights) == 40

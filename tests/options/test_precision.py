@@ -178,7 +178,7 @@ def test_gradient_checkpointing_changes_no_weight(command, tiny_model, tmp_path,
     argv = ("--precision", "float32", "--gradient_checkpointing", "--gradient_checkpointing_kwargs", kwargs)
     _, checkpointed, _ = run_small(command, tiny_model, tmp_path / "a", *argv)
     monkeypatch.setattr(trainer, "CpuFunctions", lambda **choices: contextlib.nullcontext())
-    monkeypatch.setattr("datamap.training.devices.use_fast_attention", lambda model: False)
+    monkeypatch.setattr("datamap.training.devices.use_row_attention", lambda model: False)
     _, plain, _ = run_small(command, tiny_model, tmp_path / "b", "--precision", "float32")
     one, two = (load_file(tmp_path / name / "out" / "model.safetensors") for name in "ab")
     assert one.keys() == two.keys()

@@ -10,12 +10,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedTokenizerFast
 
 
+# Models that number positions from behind the number of their padding token.
+COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "roberta-prelayernorm"}
+
+
+def first_position(config: "PreTrainedConfig") -> int:
+    """The number of a row's first position in a model's table of positions."""
+    return config.pad_token_id + 1 if config.model_type in COUNT_FROM_PADDING else 0
+
+
 def window_limit(config: "PreTrainedConfig", tokenizer: "PreTrainedTokenizerFast") -> int:
     """The longest sequence, in tokens, that the model and its tokenizer take."""
     positions = getattr(config, "max_position_embeddings", None) or sys.maxsize
-    if config.model_type in {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet", "roberta-prelayernorm"}:
-        positions -= config.pad_token_id + 1  # these models number positions from pad_token_id + 1
-    return min(positions, tokenizer.model_max_length)
+    return min(positions - first_position(config), tokenizer.model_max_length)
 
 
 def resolve_doc_stride(asked: int | None, max_length: int) -> int:

@@ -15,6 +15,7 @@ from datamap.options import defaults, parsing
 from datamap.options.cross_fitting import add_crossfit_options, refuse_idle_crossfit_options, refuse_settled
 from datamap.options.defaults import (
     CPU_MICRO_BATCH_TOKENS,
+    CPU_PADDED_TOKENS,
     DOC_STRIDE,
     MAX_LENGTH,
     N_BEST_SIZE,
@@ -95,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     parsing.add_precision(add, f"{AUTO}; to evaluate alone, what the model was trained in")
     text = "tokens that are trained on at a time, padding included where there is any; a batch with more is cut into "
     text += "parts whose gradients are added up, so this changes speed and memory alone (default: "
-    text += f"{CPU_MICRO_BATCH_TOKENS:,} on a CPU, what the memory holds on a GPU)"
+    text += f"{CPU_MICRO_BATCH_TOKENS:,} on a CPU, {CPU_PADDED_TOKENS:,} there for a model that pads; what the memory "
+    text += "holds on a GPU)"
     add("--micro_batch_tokens", metavar="N", type=parsing.positive, help=text)
     add_data_options(parser.add_argument_group("data").add_argument)
     add_window_options(parser.add_argument_group("windows and answers").add_argument)

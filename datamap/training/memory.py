@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from datamap.errors import DataError
-from datamap.options.defaults import CPU_MICRO_BATCH_TOKENS
+from datamap.options.defaults import CPU_MICRO_BATCH_TOKENS, CPU_PADDED_TOKENS
+from datamap.training.packing import can_pack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -113,9 +114,9 @@ def tokens_that_fit(
 
 
 def micro_batch_tokens(model: "PreTrainedModel", max_length: int, device: torch.device, *, in_16_bits: bool) -> int:
-    """Tokens, padding included, that are trained on at a time: what a CPU's cache or a GPU's memory holds."""
+    """Tokens, padding included, that are trained on at a time: what suits a CPU or what a GPU's memory holds."""
     if device.type == "cpu":
-        return CPU_MICRO_BATCH_TOKENS
+        return CPU_MICRO_BATCH_TOKENS if can_pack(model) else CPU_PADDED_TOKENS
     return tokens_that_fit(model, max_length, device, in_16_bits=in_16_bits, trains=True)
 
 

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from datamap.features.lengths import first_position
 from datamap.training.attention import NAME, row_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-# RoBERTa's kinds count places from behind the number of their padding token.
-COUNT_FROM_PADDING = {"roberta", "xlm-roberta", "camembert"}
 
 
 def can_pack(model: "PreTrainedModel") -> bool:
@@ -81,8 +79,7 @@ def forward_packed(
     given: dict[str, torch.Tensor] = {}
     for name in inputs.keys() - {"attention_mask"}:
         given[name] = inputs[name][lie.rows, lie.places][None]
-    offset = model.config.pad_token_id + 1 if model.config.model_type in COUNT_FROM_PADDING else 0
-    given["position_ids"] = lie.places[None] + offset
+    given["position_ids"] = lie.places[None] + first_position(model.config)
     groups = row_groups(lie.lengths, model.config.num_attention_heads)
     with heads_see_firsts(model, lie.firsts) if firsts_alone else contextlib.nullcontext():
         outputs = (called or model)(**given, row_groups=groups)

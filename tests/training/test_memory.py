@@ -60,7 +60,9 @@ def test_one_row_goes_through_however_small_the_memory(card):
 
 
 def test_a_cpus_budget_is_its_caches(card):
-    assert memory.micro_batch_tokens(of_size(ElectraConfig(), 13_000_000), 512, CPU, in_16_bits=True) == 3072
+    assert memory.micro_batch_tokens(of_size(ElectraConfig(), 13_000_000), 512, CPU, in_16_bits=True) == 1024
+    packed = of_size(ElectraConfig(), 13_000_000, "rows_end_to_end")
+    assert memory.micro_batch_tokens(packed, 512, CPU, in_16_bits=True) == 3072
     assert memory.eval_batch_tokens(of_size(ElectraConfig(), 13_000_000), 512, CPU, in_16_bits=True) is None
 
 

@@ -2,6 +2,8 @@
 
     python compare_runs.py --runs random=runs/r1 random=runs/r2 ambiguous=runs/a1 ambiguous=runs/a2 --control random
 
+    python compare_runs.py --runs selection/runs/* --selection_dir selection --control random
+
     python compare_runs.py --ablation_matrix runs/none_on_none runs/none_on_q_only ...
 
 Reads: directories with a finished evaluation of run.py --do_eval, and the trainings of their models.
@@ -32,7 +34,8 @@ logger = logging.getLogger("compare_runs")
 
 SCRIPT, OUTPUT_DIR = "compare_runs.py", "./comparison"
 METRICS = ("f1", "exact_match", "accuracy")
-KINDS = ("rows", "ablations", "answers", "steps", "precision")
+KINDS = ("rows", "ablations", "answers", "steps", "precision", "training")
+OF_ARMS = ("ablations", "training")  # what --ablation_matrix does not look at
 TABLE, SUMMARY, FIGURE = "comparison.csv", "comparison.json", "comparison.png"
 EPILOG = """
 A difference is the mean over seeds and rows, in points of 100, paired by the seed of the training where at least two
@@ -50,8 +53,11 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    text = "directories of finished evaluations, each with the name of its arm"
-    add("--runs", metavar="ARM=DIR", type=parsing.named, nargs="+", help=text)
+    text = "directories of finished evaluations, each with the name of its arm, or without one where --selection_dir "
+    text += "knows it"
+    add("--runs", metavar="[ARM=]DIR", type=parsing.named, nargs="+", help=text)
+    text = "output of select_examples.py: names the arm of a run without a name by the rows that it was trained on"
+    add("--selection_dir", metavar="DIR", type=parsing.named, help=text)
     text = "arm that all others are held against; needed with --runs"
     add("--control", metavar="ARM", type=parsing.named, help=text)
     text = "instead of --runs: nine evaluations, one for each pair of --ablations (none, q_only, p_only) in training "
@@ -61,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
     add("--metric", choices=METRICS, help=text)
     text = "what may differ between runs, which is otherwise refused: rows (evaluated ones; those that all runs have "
     text += "are compared), ablations, answers (their length in tokens, and the rule for none), steps (of the "
-    text += "optimizer), precision"
+    text += "optimizer), precision, training (of runs of one arm: model, rows in a step, rates, weights)"
     add("--allow", metavar="NAME", choices=KINDS, nargs="+", default=[], help=text)
     text = f"where results are written (default: {OUTPUT_DIR})"
     add("--output_dir", metavar="DIR", type=parsing.named, default=OUTPUT_DIR, help=text)
@@ -73,22 +79,37 @@ def parse_arguments(argv: Sequence[str]) -> tuple[argparse.Namespace, list[tuple
     options = build_parser().parse_args(argv)
     if bool(options.runs) == bool(options.ablation_matrix):
         raise UsageError("give --runs, or --ablation_matrix: one of them says what is compared.")
-    if options.ablation_matrix and options.control:
-        raise UsageError("--control acts with --runs alone: leave it out.")
-    if options.ablation_matrix and "ablations" in options.allow:
-        raise UsageError("--allow ablations cannot act, they are what --ablation_matrix shows: leave it out.")
-    if options.runs and not options.control:
-        raise UsageError("--runs needs --control, the arm that all others are held against.")
-    named: list[tuple[str | None, Path]] = [arm_and_directory(word) for word in options.runs or ()]
+    idle = [kind for kind in options.allow if kind in OF_ARMS]
+    for refused, sentence in (
+        (options.ablation_matrix and options.control, "--control acts with --runs alone: leave it out."),
+        (options.ablation_matrix and options.selection_dir, "--selection_dir acts with --runs alone: leave it out."),
+        (
+            options.ablation_matrix and idle,
+            f"--allow {min(idle, default='')} cannot act with --ablation_matrix: leave it out.",
+        ),
+        (
+            options.runs and not options.control,
+            "--runs needs --control, the arm that all others are held against.",
+        ),
+    ):
+        if refused:
+            raise UsageError(sentence)
+    named = [arm_and_directory(word, options.selection_dir) for word in options.runs or ()]
+    if options.selection_dir and all(arm for arm, _ in named):
+        raise UsageError("--selection_dir names the arms of runs without a name, and all of --runs have one: leave it "
+                         "out.")  # fmt: skip
     named += [(None, Path(name).expanduser()) for name in options.ablation_matrix or ()]
     return options, named
 
 
-def arm_and_directory(word: str) -> tuple[str, Path]:
-    """(the arm, the directory) of a word of --runs."""
-    arm, _, name = word.partition("=")
+def arm_and_directory(word: str, selection_dir: str | None) -> tuple[str | None, Path]:
+    """(the arm, the directory) of a word of --runs; no arm where it has none and a selection may know it."""
+    arm, equals, name = word.partition("=")
+    if selection_dir and (not equals or Path(word).expanduser().is_dir()):
+        return None, Path(word).expanduser()
     if not (arm.strip() and name.strip()):
-        raise UsageError(f"--runs {word}: give ARM=DIR, as in random=runs/r1.")
+        more = "" if selection_dir else ", or --selection_dir"
+        raise UsageError(f"--runs {word}: give ARM=DIR, as in random=runs/r1{more}.")
     return arm, Path(name).expanduser()
 
 
@@ -127,6 +148,7 @@ def compared(options: argparse.Namespace, runs: "list[Run]", metric: str) -> "tu
     comparability.refuse_unfit_arms(runs, options.control)
     reference = next(run for run in runs if run.arm == options.control)
     allowed = comparability.let_through(runs, reference, options.allow)
+    allowed |= comparability.let_through_within_arms(runs, options.allow)
     scores = evaluations.shared([evaluations.read_scores(run, metric) for run in runs])
     found = receipts.receipt(runs, scores, metric, options.control, allowed)
     text = "\n".join([receipts.shown_table(found), "", *receipts.lines(found)])
@@ -138,7 +160,7 @@ def crossed(options: argparse.Namespace, runs: "list[Run]", metric: str) -> "tup
     from datamap.selection import ablation_matrix, comparability, comparison_plots, evaluations
 
     ablation_matrix.refuse_other_cells(runs)
-    kinds = [kind for kind in KINDS if kind != "ablations"]
+    kinds = [kind for kind in KINDS if kind not in OF_ARMS]
     allowed = comparability.let_through(runs, runs[0], options.allow, kinds)
     scores = evaluations.shared([evaluations.read_scores(run, metric) for run in runs])
     table = ablation_matrix.matrix(runs, scores)
@@ -154,9 +176,11 @@ def main(argv: Sequence[str]) -> None:
     directory = Path(options.output_dir)
     directories.refuse_foreign_directory(directory, SCRIPT)
     directories.refuse_unwritable(directory)
-    from datamap.selection import comparability, evaluations
+    from datamap.selection import arms_of_runs, comparability, evaluations
 
     runs = [evaluations.read_run(arm, path) for arm, path in named]
+    if options.selection_dir:
+        runs = arms_of_runs.named(runs, Path(options.selection_dir))
     comparability.refuse_other_tasks(runs)
     metric = settle_metric(options.metric, runs[0].task)
     table, found, figure, text = (compared if options.runs else crossed)(options, runs, metric)
@@ -174,6 +198,7 @@ def close(options: argparse.Namespace, runs: "list[Run]", metric: str) -> None:
     fields = {"script": SCRIPT, "task": runs[0].task, "metric": metric, "arguments": vars(options)}
     fields["data"] = {"eval": runs[0].manifest["data"]["eval"]}
     sources = [run.directory / manifests.EVAL_MANIFEST for run in runs]
+    sources += [Path(options.selection_dir)] if options.selection_dir else []
     manifests.write_manifest(Path(options.output_dir), fields, sources)
 
 

@@ -152,7 +152,8 @@ def stored(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         arms.setdefault(name, {})[run.seed] = read_scores(run, DEFAULTS[run.task])
     first, last = arms.values()
     ids = next(iter(first.values())).index
-    differing = np.stack([(first[seed].loc[ids] - last[seed].loc[ids])["score"] for seed in first if seed in last])
+    both = [seed for seed in first if seed in last]
+    differing = np.stack([first[seed].loc[ids, "score"] - last[seed].loc[ids, "score"] for seed in both])
     names = next(iter(first.values())).loc[ids, "group"]
     return differing, np.unique(names, return_inverse=True)[1]
 

@@ -40,7 +40,7 @@ ROOMS = {
     "embeddings": {"errors", "features", "files", "options", "training"},
     "joint": {"clusters", "data", "dynamics", "errors", "evaluation", "files"},
     "labels": {"data", "dynamics", "errors", "evaluation", "files"},
-    "selection": {"errors", "files", "joint"},
+    "selection": {"data", "dynamics", "errors", "files", "joint"},
     "report": {"clusters", "dynamics", "files", "joint"},
 }
 

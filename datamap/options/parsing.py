@@ -70,6 +70,14 @@ def share(text: str) -> float:
     return number
 
 
+def above_zero(text: str) -> float:
+    """A finite number above 0."""
+    number = finite(text)
+    if number <= 0:
+        raise argparse.ArgumentTypeError(f"{number} is not above 0")
+    return number
+
+
 def finite(text: str) -> float:
     """A number, neither NaN nor infinite."""
     number = float(text)

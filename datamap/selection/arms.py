@@ -1,12 +1,18 @@
-"""Arms: which rows of a training set are selected, by a metric or by a draw; the order of the rows changes nothing."""
+"""Arms: which units of a training set are selected, by a metric or by a draw; the order of the rows changes nothing.
+
+A unit is a row, or a whole context where `sizes` says how many rows each has: a number of rows is then met as nearly as
+they allow.
+"""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
 from datamap.errors import DataError
+from datamap.selection.units import n_rows_of, taken
+
+Sizes = Mapping[str, int] | None
 
 # Arms of one metric: its column, and which end of it is taken.
 METRIC_ARMS = {
@@ -24,67 +30,91 @@ def refuse_too_few(arm: str, n_there: int, n_rows: int) -> None:
         raise DataError(f"the arm {arm} has {n_there} rows to take {n_rows} from: lower --fraction, or leave it out.")
 
 
-def by_metric(arm: str, ids: Sequence[str], values: np.ndarray, n_rows: int, end: str) -> list[str]:
-    """The `n_rows` ids at one end ("high" or "low") of a metric, the utmost first.
+def ranked(names: Sequence[str], values: np.ndarray, end: str) -> list[str]:
+    """The units that have a value, from one end ("high" or "low") on; equal values go by the SHA-256 of their names."""
+    signed = -np.asarray(values, dtype=np.float64) if end == "high" else np.asarray(values, dtype=np.float64)
+    pairs = ((value, name) for value, name in zip(signed.tolist(), names, strict=True) if value == value)
+    ordered = sorted(pairs, key=lambda pair: (pair[0], hashlib.sha256(pair[1].encode()).digest()))
+    return [name for _, name in ordered]
 
-    Rows whose value is NaN are never taken; equal values go by the SHA-256 of their ids.
+
+def by_metric(
+    arm: str, names: Sequence[str], values: np.ndarray, n_rows: int, end: str, sizes: Sizes = None
+) -> list[str]:
+    """The units of `n_rows` rows at one end ("high" or "low") of a metric, the utmost first.
+
+    Units whose value is NaN are never taken; equal values go by the SHA-256 of their names.
 
     Raises:
         DataError: fewer rows have a value.
     """
-    signed = -np.asarray(values, dtype=np.float64) if end == "high" else np.asarray(values, dtype=np.float64)
-    pairs = ((value, identifier) for value, identifier in zip(signed.tolist(), ids, strict=True) if value == value)
-    ordered = sorted(pairs, key=lambda pair: (pair[0], hashlib.sha256(pair[1].encode()).digest()))
-    refuse_too_few(arm, len(ordered), n_rows)
-    return [identifier for _, identifier in ordered[:n_rows]]
+    ordered = ranked(names, values, end)
+    refuse_too_few(arm, n_rows_of(ordered, sizes), n_rows)
+    return taken(ordered, n_rows, sizes)
 
 
-def forgotten(metrics: pd.DataFrame, n_rows: int) -> list[str]:
-    """The ids that were forgotten most often; those never learnt come first, as in arXiv 1812.05159."""
-    events = metrics["forgetting_events"].to_numpy(dtype=np.float64, na_value=np.nan)
-    events[metrics["never_learnt"].to_numpy(dtype=bool)] = np.inf
-    return by_metric("forgotten", metrics["id"].tolist(), events, n_rows, "high")
+def forgetting(events: Sequence[float], never_learnt: Sequence[bool], num_epochs: Sequence[int]) -> list[float]:
+    """How often rows were forgotten; those never learnt come before all others, as in arXiv 1812.05159.
+
+    They count as forgotten in every epoch, which no row that was learnt can be.
+    """
+    rows = zip(events, never_learnt, num_epochs, strict=True)
+    return [float(epochs if never else times) for times, never, epochs in rows]
 
 
-def drawn(arm: str, ids: Sequence[str], n_rows: int, generator: np.random.Generator) -> list[str]:
-    """`n_rows` ids drawn without replacement, each as likely as any other."""
-    refuse_too_few(arm, len(ids), n_rows)
-    ordered = sorted(ids)
-    return [ordered[row] for row in generator.permutation(len(ordered))[:n_rows].tolist()]
+def drawn(
+    arm: str, names: Sequence[str], n_rows: int, generator: np.random.Generator, sizes: Sizes = None
+) -> list[str]:
+    """Units of `n_rows` rows drawn without replacement, each as likely as any other."""
+    refuse_too_few(arm, n_rows_of(names, sizes), n_rows)
+    ordered = sorted(names)
+    return taken([ordered[place] for place in generator.permutation(len(ordered)).tolist()], n_rows, sizes)
 
 
-def trusted(ids: Sequence[str], scores: dict[str, float], n_rows: int, cut: float, seed: int) -> list[str]:
-    """A draw from all but the share `cut` of the ids with the highest suspicion; NaN counts as no suspicion."""
-    suspicion = np.array([scores[identifier] for identifier in ids])
-    suspicious = by_metric("trusted", ids, np.nan_to_num(suspicion, nan=-1.0), int(cut * len(ids)), "high")
-    left = sorted(set(ids) - set(suspicious))
-    return drawn("trusted", left, n_rows, np.random.default_rng(seed))
+def without_first(ordered: Sequence[str], cut: float, sizes: Sizes) -> list[str]:
+    """Ranked units without the first ones, which have at most the share `cut` of the rows (rounded down)."""
+    left = int(cut * n_rows_of(ordered, sizes))
+    for place, name in enumerate(ordered):
+        left -= 1 if sizes is None else sizes[name]
+        if left < 0:
+            return list(ordered[place:])
+    return []
 
 
-def coverage(ids: Sequence[str], aum: np.ndarray, n_rows: int, cut: float, seed: int) -> list[str]:
+def trusted(
+    names: Sequence[str], suspicion: np.ndarray, n_rows: int, cut: float, seed: int, sizes: Sizes = None
+) -> list[str]:
+    """A draw from all but the share `cut` of the rows with the highest suspicion; NaN counts as no suspicion."""
+    ordered = ranked(names, np.nan_to_num(suspicion, nan=-1.0), "high")
+    return drawn("trusted", without_first(ordered, cut, sizes), n_rows, np.random.default_rng(seed), sizes)
+
+
+def coverage(
+    names: Sequence[str], aum: np.ndarray, n_rows: int, cut: float, seed: int, sizes: Sizes = None
+) -> list[str]:
     """Coverage-centric selection (Zheng et al. 2023, arXiv 2210.15809, algorithm 1).
 
-    The share `cut` (rounded down) with the lowest AUM is left out; 50 strata of equal width cover the AUM of the rest;
-    the smallest stratum (the lower of two equal ones) comes first and gives min(its size, floor(budget left / strata
-    left)) rows, drawn by the seed. The last stratum takes all that is left, so the size is exact.
+    The share `cut` of the rows (rounded down) with the lowest AUM is left out; 50 strata of equal width cover the AUM
+    of the rest; the smallest stratum (the lower of two equal ones) comes first and gives min(its size, floor(budget
+    left / strata left)) rows, drawn by the seed. The last stratum takes all that is left, so the size is exact.
 
     Raises:
         DataError: the cut leaves fewer rows than `n_rows`.
     """
-    ranked = by_metric("coverage", ids, aum, int(np.count_nonzero(~np.isnan(aum))), "low")
-    kept = ranked[int(cut * len(ranked)) :]
-    refuse_too_few("coverage", len(kept), n_rows)
-    value_of = dict(zip(ids, np.asarray(aum, dtype=np.float64).tolist(), strict=True))
-    values = np.array([value_of[identifier] for identifier in kept])
+    kept = without_first(ranked(names, aum, "low"), cut, sizes)
+    refuse_too_few("coverage", n_rows_of(kept, sizes), n_rows)
+    value_of = dict(zip(names, np.asarray(aum, dtype=np.float64).tolist(), strict=True))
+    values = np.array([value_of[name] for name in kept])
     inner = np.linspace(values.min(), values.max(), N_STRATA + 1)[1:-1]
     strata: list[list[str]] = [[] for _ in range(N_STRATA)]
-    for identifier, stratum in zip(kept, np.searchsorted(inner, values, side="right").tolist(), strict=True):
-        strata[stratum].append(identifier)
+    for name, stratum in zip(kept, np.searchsorted(inner, values, side="right").tolist(), strict=True):
+        strata[stratum].append(name)
     generator, left, found = np.random.default_rng(seed), n_rows, []
-    for n_done, stratum_ids in enumerate(sorted(strata, key=len)):
-        taken = min(len(stratum_ids), left // (N_STRATA - n_done))
-        found += drawn("coverage", stratum_ids, taken, generator)
-        left -= taken
+    for n_done, stratum_names in enumerate(sorted(strata, key=lambda members: n_rows_of(members, sizes))):
+        wanted = min(n_rows_of(stratum_names, sizes), max(left, 0) // (N_STRATA - n_done))
+        part = drawn("coverage", stratum_names, wanted, generator, sizes)
+        found += part
+        left -= n_rows_of(part, sizes)
     return found
 
 
@@ -98,14 +128,23 @@ def quotas(sizes: Sequence[int], n_rows: int) -> list[int]:
     return found
 
 
-def clusters(ids: Sequence[str], cluster_of: dict[str, int], n_rows: int, seed: int) -> list[str]:
-    """A draw that has every cluster's share of the rows; noise (-1) is a stratum of its own."""
-    refuse_too_few("clusters", len(ids), n_rows)
+def clusters(
+    names: Sequence[str], cluster_of: Mapping[str, int], n_rows: int, seed: int, sizes: Sizes = None
+) -> list[str]:
+    """A draw that has every cluster's share of the rows; noise (-1) is a stratum of its own.
+
+    What a cluster's sizes make it miss of its share is asked of the next one.
+    """
+    refuse_too_few("clusters", n_rows_of(names, sizes), n_rows)
     members: dict[int, list[str]] = {}
-    for identifier in sorted(ids):
-        members.setdefault(cluster_of[identifier], []).append(identifier)
+    for name in sorted(names):
+        members.setdefault(cluster_of[name], []).append(name)
     generator, groups = np.random.default_rng(seed), [members[number] for number in sorted(members)]
-    found = []
-    for group, n_taken in zip(groups, quotas([len(group) for group in groups], n_rows), strict=True):
-        found += drawn("clusters", group, n_taken, generator)
+    found: list[str] = []
+    missed = 0
+    for group, quota in zip(groups, quotas([n_rows_of(group, sizes) for group in groups], n_rows), strict=True):
+        wanted = min(max(quota + missed, 0), n_rows_of(group, sizes))
+        part = drawn("clusters", group, wanted, generator, sizes)
+        missed += quota - n_rows_of(part, sizes)
+        found += part
     return found

@@ -5,7 +5,11 @@ from collections.abc import Iterable, Sequence
 from datamap.errors import UsageError
 from datamap.selection.evaluations import Run
 
-ROWS = "rows"
+ROWS, TRAINED = "rows", "training"
+# Of a training's arguments and files: what the runs of one arm have in common.
+TRAINING = ("learning_rate", "per_device_train_batch_size", "gradient_accumulation_steps", "weight_decay",
+            "warmup_steps", "lr_scheduler_type", "optim", "max_grad_norm", "label_smoothing_factor")  # fmt: skip
+ROW_FILES = ("example_weights_sha256", "example_smoothing_sha256")
 
 
 def rows_of(run: Run) -> tuple[str, str]:
@@ -95,6 +99,39 @@ def let_through(
         more = "; the rows that all have are compared" if kind == ROWS else ""
         found[kind] = f"{len(others)} of {len(runs)} runs differ from {reference.directory} in their {what}{more}."
     return found
+
+
+def training_of(run: Run) -> dict:
+    """What the runs of one arm have in common beside its rows: the model they start from, rates, rows in a step."""
+    train = run.training.get("data", {}).get("train", {})
+    found = {"model": run.training.get("model")}
+    found |= {name: run.training.get("training_arguments", {}).get(name) for name in TRAINING}
+    return found | {"data": train.get("dataset")} | {name: train.get(name) for name in ROW_FILES}
+
+
+def let_through_within_arms(runs: Sequence[Run], allowed: Iterable[str]) -> dict[str, str]:
+    """As `let_through`, of how the runs of one arm were trained: beside seed and rows nothing may differ.
+
+    Raises:
+        UsageError: something differs and was not allowed to.
+    """
+    first: dict[str | None, Run] = {}
+    others = []
+    for run in runs:
+        twin = first.setdefault(run.arm, run)
+        own, expected = training_of(run), training_of(twin)
+        name = next((name for name in own if own[name] != expected[name]), None)
+        if name is None:
+            continue
+        others.append(run)
+        if TRAINED not in allowed:
+            raise UsageError(
+                f"{run.directory} and {twin.directory} are both of {run.arm} and differ in {name} ({own[name]}; "
+                f"{expected[name]}): give another arm's name to one of them, or pass --allow {TRAINED}."
+            )
+    if not others:
+        return {}
+    return {TRAINED: f"{len(others)} of {len(runs)} runs were trained otherwise than the first one of their arm."}
 
 
 def refuse_unfit_arms(runs: Sequence[Run], control: str) -> None:

@@ -1,4 +1,9 @@
-"""What size of difference an experiment could have shown."""
+"""What size of difference an experiment could have shown.
+
+An estimated standard error is too small more often than too large, the more so the fewer its degrees of freedom, and an
+experiment whose error came out small would promise too much. So both figures go by its median-unbiased estimate, the
+standard error / sqrt(median of chi-squared / df), which is above the true one as often as below.
+"""
 
 import numpy as np
 from scipy import stats
@@ -16,18 +21,23 @@ def power(size: float, standard_error: float, df: float, alpha: float = ALPHA) -
 
     Args:
         size: of the difference, in points, like `standard_error`.
-        standard_error: above 0.
-        df: degrees of freedom, above 0.
+        standard_error: as estimated, above 0.
+        df: its degrees of freedom, above 0.
         alpha: level of the test.
     """
-    return _power(size / standard_error, _bounds(df, alpha))
+    return _power(size / median_unbiased(standard_error, df), _bounds(df, alpha))
 
 
 def detectable(standard_error: float, df: float, alpha: float = ALPHA, wanted: float = POWER) -> float:
     """The smallest true difference, in points, that the test finds with probability `wanted`; arguments as `power`."""
     bounds = _bounds(df, alpha)
     upper = float(bounds.max()) + 10.0
-    return standard_error * float(brentq(lambda size: _power(size, bounds) - wanted, 0.0, upper))
+    return median_unbiased(standard_error, df) * float(brentq(lambda size: _power(size, bounds) - wanted, 0.0, upper))
+
+
+def median_unbiased(standard_error: float, df: float) -> float:
+    """The standard error that an estimate with `df` degrees of freedom falls short of as often as it exceeds it."""
+    return standard_error / float(np.sqrt(stats.chi2.ppf(0.5, df) / df))
 
 
 def _bounds(df: float, alpha: float) -> np.ndarray:

@@ -83,7 +83,7 @@ def test_a_planted_difference_is_shown_and_said(runs, compare):
     _, out, _ = compare(*ALL)
     found = outputs.read_json(runs / "comparison" / "comparison.json")["arms"][1]
     assert found["difference"] == pytest.approx(-10.2)
-    assert "10.2 below random (-10.4 to -10.0): a difference is shown (p <0.0001); one of 0.3 is shown by 80%" in out
+    assert "10.2 below random (-10.4 to -10.0): a difference is shown (p <0.0001); one of 0.4 is shown by 80%" in out
 
 
 def test_p_values_are_corrected_for_the_number_of_arms(runs, compare):
@@ -330,8 +330,11 @@ def test_a_model_without_a_training_has_no_seed_and_no_steps(runs, compare):
     ("words", "sentence"),
     [
         (["--runs", "random=nowhere", "--control", "random"], "--runs nowhere: there is no such directory."),
-        (["--runs", "=r1", "--control", "random"], "--runs =r1: give ARM=DIR, as in random=runs/r1."),
-        (["--runs", "r1", "--control", "random"], "--runs r1: give ARM=DIR, as in random=runs/r1."),
+        (
+            ["--runs", "=r1", "--control", "random"],
+            "--runs =r1: give ARM=DIR, as in random=runs/r1, or --selection_dir.",
+        ),
+        (["--runs", "r1", "--control", "random"], "--runs r1: give ARM=DIR, as in random=runs/r1, or --selection_dir."),
         (["--runs", "random=r1"], "--runs needs --control, the arm that all others are held against."),
         (["--control", "random"], "give --runs, or --ablation_matrix: one of them says what is compared."),
         ([*ALL, "--output_dir", "r1"], "--output_dir r1 is one of --runs as well: choose another one."),
@@ -339,6 +342,10 @@ def test_a_model_without_a_training_has_no_seed_and_no_steps(runs, compare):
         (["--ablation_matrix", "r1"], "argument --ablation_matrix: expected 9 arguments"),
         (["--ablation_matrix", *"abcdefghi", "--control", "x"], "--control acts with --runs alone: leave it out."),
         (["--ablation_matrix", *"abcdefghi", "--allow", "ablations"], "--allow ablations cannot act"),
+        (["--ablation_matrix", *"abcdefghi", "--allow", "training"], "--allow training cannot act"),
+        (["--ablation_matrix", *"abcdefghi", "--selection_dir", "s"], "--selection_dir acts with --runs alone"),
+        ([*ALL, "--selection_dir", "s"], "--selection_dir names the arms of runs without a name, and all of --runs"),
+        ([*ALL, "--output_dir", "r1/manifest.json/below"], "--output_dir r1/manifest.json/below cannot be written to"),
     ],
 )
 def test_command_lines_that_cannot_act(runs, compare, words, sentence):
@@ -392,4 +399,4 @@ def test_what_is_no_matrix_is_refused(runs, compare):
 
 def test_the_command_line_names_what_the_room_knows():
     assert tuple(evaluations.METRICS) == compare_runs.METRICS
-    assert tuple(comparability.KINDS) == compare_runs.KINDS
+    assert (*comparability.KINDS, comparability.TRAINED) == compare_runs.KINDS

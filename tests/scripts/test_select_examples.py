@@ -7,7 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import compare_runs
+import helpers
 import select_examples
+from datamap.clusters import files
 from datamap.files import manifests, outputs
 from datamap.options.arguments import parse_arguments
 from tests.running import in_process
@@ -40,33 +43,152 @@ def select(capsys, recorded, tmp_path):
     return lambda *argv: run("--cartography_dir", recorded, "--output_dir", tmp_path / "out", *argv)
 
 
+def commands(tmp_path, script):
+    """The words of every line of commands.sh that starts a script."""
+    lines = (tmp_path / "out" / "commands.sh").read_text(encoding="utf-8").splitlines()
+    return [shlex.split(line)[2:] for line in lines if f"/{script}" in line]
+
+
+def without(words, *names):
+    """The words without these options and the one word of each."""
+    places = {words.index(name) for name in names if name in words}
+    return [word for place, word in enumerate(words) if not {place, place - 1} & places]
+
+
 def test_arms_commands_weights_and_manifest(select, tmp_path):
     chosen = ("--arms", "random", "hard", "coverage", "forgotten", "full", "--seeds", "1", "2")
-    code, out, err = select(*chosen, "--weights", "variability", "--permute_seed", "7")
+    code, out, err = select(
+        *chosen, "--weights", "variability", "--permute_seed", "7", "--metric", "loss", "--end", "low"
+    )
     assert code == 0, err
-    assert out.startswith("13 of 38 rows in each of: random, hard, coverage, forgotten, full (--max_steps 12).")
+    assert out == (
+        "13 of 38 rows in each of: random, hard, coverage, forgotten, loss_low; full 38, weighted 38, permuted 38 "
+        "(--max_steps 12).\n"
+    )
     table = outputs.read_csv(tmp_path / "out" / "selection.csv", ("id", "arm"))
     sizes = table.groupby(["arm", "seed"]).size()
-    assert {(arm, size) for (arm, _), size in sizes.items() if arm != "full"} == {
-        (arm, 13) for arm in ("random", "hard", "coverage", "forgotten")
+    whole = {"full", "weighted", "permuted"}
+    assert {(arm, size) for (arm, _), size in sizes.items() if arm not in whole} == {
+        (arm, 13) for arm in ("random", "hard", "coverage", "forgotten", "loss_low")
     }
-    assert sizes["full"].tolist() == [38, 38]
+    assert {sizes[arm, seed] for arm in whole for seed in (1, 2)} == {38}
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
     ids = (tmp_path / "out" / "ids" / "hard_1.txt").read_text(encoding="utf-8").splitlines()
     assert manifest["arms"]["hard"]["1"] == {"n_rows": 13, "ids_sha256": manifests.ids_hash(ids)}
-    lines = (tmp_path / "out" / "commands.sh").read_text(encoding="utf-8").splitlines()
-    runs = [shlex.split(line) for line in lines if "run.py" in line]
-    assert len(runs) == 10
+    hashed = manifest["arms"]["weighted"]["2"]["example_weights_sha256"]
+    assert hashed == manifests.file_hash(tmp_path / "out" / "weights.csv")
+    assert (tmp_path / "out" / "selection.png").stat().st_size > 20_000
+    runs = commands(tmp_path, "run.py")
+    assert len(runs) == 16
     for words in runs:
-        place = words.index("--train_ids")
-        options, training_args = parse_arguments([*words[2:place], *words[place + 2 :], "--no_cuda"])
+        options, training_args = parse_arguments([*without(words, "--train_ids", "--example_weights"), "--no_cuda"])
         assert (training_args.max_steps, options.validation_fraction, options.dataset) == (12, 0.1, "demo")
         assert options.max_answer_length == 17  # its default would follow from the rows of each arm
+    named = {words[words.index("--output_dir") + 1]: words for words in runs}
+    assert {name for name, words in named.items() if "--example_weights" in words} == {
+        f"runs/{arm}_{seed}" for arm in ("weighted", "permuted") for seed in (1, 2)
+    }
+    words = named["runs/permuted_2"]
+    assert words[words.index("--example_weights") + 1] == "weights_permuted_7.csv"
+    (compare,) = commands(tmp_path, "compare_runs.py")
+    assert compare[:3] == ["--runs", "random=runs/random_1", "random=runs/random_2"]
+    assert "permuted=runs/permuted_2" in compare
     weights = outputs.read_csv(tmp_path / "out" / "weights.csv", ("id",))
     shuffled = outputs.read_csv(tmp_path / "out" / "weights_permuted_7.csv", ("id",))
     assert len(weights) == 40
     assert sorted(weights["weight"]) == sorted(shuffled["weight"])
+    assert weights["weight"].tolist() != shuffled.set_index("id").loc[weights["id"], "weight"].tolist()
     assert weights["weight"].iloc[38] == pytest.approx(weights["weight"].iloc[:38].mean())
+    code, _, err = select("--arms", "random", "--seeds", "1")
+    assert code == 0, err
+    assert sorted(path.name for path in (tmp_path / "out").rglob("*.*")) == [
+        "commands.sh", "manifest.json", "random_1.txt", "selection.csv", "selection.png",
+    ]  # fmt: skip
+
+
+def test_arms_are_trained_like_the_recording(select, recorded, tmp_path):
+    manifest = manifests.read_manifest(recorded)
+    manifest["arguments"] |= {"task": "nli", "label_map": {"non-entailment": "neutral"}, "micro_batch_tokens": 512,
+                              "dataset": "demo:nli"}  # fmt: skip
+    manifest["task"] = "nli"
+    manifest["data"]["train"]["dataset"] = "demo:nli"
+    manifest["settings"] = {}
+    manifest["training_arguments"] |= {"optim": "adafactor", "max_grad_norm": 0.5, "warmup_steps": 3,
+                                       "lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": 2.0},
+                                       "label_smoothing_factor": 0.1, "gradient_accumulation_steps": 2}  # fmt: skip
+    manifest["identity"] = {"rows in a step": 32}  # of two processes
+    outputs.write_json(recorded / "manifest.json", manifest)
+    code, out, err = select("--seeds", "4", "--num_train_epochs", "1.5")
+    assert code == 0, err
+    # 13 rows of 2 windows are one step of 32; 1.5 epochs are two
+    assert "random, ambiguous, hard, easy, coverage (--max_steps 2)." in out
+    for words in commands(tmp_path, "run.py"):
+        options, training_args = parse_arguments([*without(words, "--train_ids"), "--no_cuda"])
+        assert (options.label_map, options.micro_batch_tokens) == ({"non-entailment": "neutral"}, 512)
+        assert (training_args.optim, training_args.max_grad_norm, training_args.warmup_steps) == ("adafactor", 0.5, 3)
+        assert training_args.lr_scheduler_kwargs == {"power": 2.0}
+        assert (training_args.label_smoothing_factor, training_args.gradient_accumulation_steps) == (0.1, 4)
+    assert select("--equal", "epochs", "--num_train_epochs", "1.5")[1].endswith("(--num_train_epochs 1.5).\n")
+    for words in commands(tmp_path, "run.py"):
+        assert parse_arguments([*without(words, "--train_ids"), "--no_cuda"])[1].num_train_epochs == 1.5
+
+
+@pytest.fixture(scope="module")
+def twice(tmp_path_factory, tiny_model):
+    """The demo recorded with two seeds, a and b, and some of its rows with a third, c."""
+    import run
+
+    directory = tmp_path_factory.mktemp("twice")
+    common = ["--do_train", "--enable_cartography", "--dataset", "demo", "--model", tiny_model, "--no_cuda"]
+    common += ["--max_length", "96", "--num_train_epochs", "1", "--save_strategy", "no", "--precision", "float32"]
+    for name, seed, more in (("a", 1, ()), ("b", 2, ()), ("c", 3, ("--max_train_samples", "90"))):
+        words = ["--output_dir", directory / f"run_{name}", "--cartography_output_dir", directory / name]
+        assert helpers.run_script(run.main, [str(word) for word in (*common, *words, "--seed", seed, *more)]) == 0
+    return directory
+
+
+def test_the_means_of_several_recordings_select(capsys, twice, tmp_path):
+    select = in_process(capsys, select_examples.main)
+    words = ("--arms", "hard", "--seeds", "1", "--fraction", "0.1", "--output_dir", tmp_path / "out")
+    code, _, err = select("--cartography_dir", twice / "a", twice / "b", *words)
+    assert code == 0, err
+    assert "Spearman's correlation of confidence between recordings" in err
+    confidence = [
+        outputs.read_csv(twice / name / "cartography_metrics.csv", ("id",)).set_index("id")["confidence"]
+        for name in "ab"
+    ]
+    mean = (confidence[0] + confidence[1].loc[confidence[0].index]) / 2
+    listed = (tmp_path / "out" / "ids" / "hard_1.txt").read_text(encoding="utf-8").split()
+    assert len(listed) == round(0.1 * len(mean))
+    assert set(listed) == set(mean.nsmallest(len(listed)).index)
+    assert set(listed) != set(confidence[0].nsmallest(len(listed)).index)
+    code, out, err = select("--cartography_dir", twice / "a", twice / "c", "--output_dir", tmp_path / "other")
+    assert (code, out) == (2, "")
+    assert f"--cartography_dir {twice / 'a'} and {twice / 'c'} are of other rows (" in err
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_commands_run_as_they_stand_and_their_arms_are_known_again(capsys, twice, tmp_path, monkeypatch):
+    import run
+
+    arms = ("--arms", "random", "full", "--weights", "variability", "--permute_seed", "1", "--seeds", "1", "2")
+    words = ("--cartography_dir", twice / "c", *arms, "--num_train_epochs", "0.1", "--output_dir", tmp_path / "out")
+    code, _, err = in_process(capsys, select_examples.main)(*words)
+    assert code == 0, err
+    monkeypatch.chdir(tmp_path / "out")
+    for line in commands(tmp_path, "run.py"):
+        code, _, err = in_process(capsys, run.main)(*line, "--no_cuda")
+        assert code == 0, err
+    compare = in_process(capsys, compare_runs.main)
+    (line,) = commands(tmp_path, "compare_runs.py")
+    assert compare(*line)[0] == 0
+    told = outputs.read_json(tmp_path / "out" / "comparison" / "comparison.json")
+    bare = [word.partition("=")[2] for word in line[1 : line.index("--control")]]
+    found = compare("--runs", *bare, "--selection_dir", ".", "--control", "random", "--output_dir", "again")
+    assert found[0] == 0, found[2]
+    assert outputs.read_json(tmp_path / "out" / "again" / "comparison.json")["runs"] == told["runs"]
+    assert [arm["arm"] for arm in told["arms"]] == ["random", "full", "weighted", "permuted"]
+    assert {run["steps"] for run in told["runs"]} == {1}
 
 
 def test_without_rows_to_evaluate_on_arms_are_only_trained(select, recorded, tmp_path):
@@ -93,10 +215,104 @@ def test_without_rows_to_evaluate_on_arms_are_only_trained(select, recorded, tmp
         (("--arms", "trusted"), "the arm trusted needs --label_errors_dir: add it."),
         (("--weights", "suspicion"), "--weights suspicion needs --label_errors_dir: add it."),
         (("--permute_seed", "3"), "--permute_seed acts with --weights: add it."),
+        (("--cluster_dir", "x"), "--cluster_dir acts with --arms clusters alone: add it to the arms."),
+        (("--label_errors_dir", "x"), "--label_errors_dir acts with --arms trusted or --weights suspicion: add one"),
+        (("--cut", "0.2", "--arms", "random"), "--cut acts with the arms coverage and trusted: leave it out."),
+        (("--metric", "loss"), "--metric and --end go together: give both."),
+        (("--end", "low"), "--metric and --end go together: give both."),
+        (
+            ("--metric", "losss", "--end", "low"),
+            "--metric losss is none that tells rows of this recording apart: aum, ",
+        ),
+        (("--num_train_epochs", "0"), "argument --num_train_epochs: 0.0 is not above 0 (--help lists the options)."),
+        (("--num_train_epochs", "inf"), "argument --num_train_epochs: 'inf' is not a finite number"),
+        (("--arms", "hardest"), "argument --arms: invalid choice: 'hardest'"),
+        (("--fraction", "1"), "argument --fraction: 1.0 does not lie between 0 and 1"),
     ],
 )
 def test_what_could_not_act_is_refused(select, tmp_path, argv, said):
     code, out, err = select(*argv)
     assert (code, out) == (2, "")
-    assert err.strip().endswith(said)
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def clusters_of(directory, ids):
+    frame = pd.DataFrame({"id": ids, "cluster": 0, "cluster_probability": 1.0, "dim1": 0.0, "dim2": 0.0})
+    statistics = pd.DataFrame([[0, len(ids), 1.0, 1.0, 1.0, 0, "word"]], columns=files.STATISTICS_COLUMNS)
+    files.write_clusters(directory, frame.assign(assigned="clustered"), statistics, {})
+    manifests.write_manifest(directory, {"script": files.SCRIPT, "ids_sha256": manifests.ids_hash(ids)})
+    return directory
+
+
+def suspects_of(directory, ids):
+    frame = pd.DataFrame({"id": ids, "rank": 1.0, "score": 0.5, "kind": "", "proposal": ""})
+    outputs.write_csv(directory / "label_errors.csv", frame)
+    manifests.write_manifest(directory, {"script": "find_label_errors.py"})
+    return directory
+
+
+def test_what_lies_beside_is_of_the_same_data(select, tmp_path):
+    words = ("--arms", "clusters", "trusted", "--seeds", "1")
+    good = ("--cluster_dir", clusters_of(tmp_path / "c", IDS), "--label_errors_dir", suspects_of(tmp_path / "l", IDS))
+    assert select(*words, *good)[0] == 0
+    before = (tmp_path / "out" / "manifest.json").read_bytes()
+    other = [f"{identifier} of others" for identifier in IDS]
+    sentence = "lacks 38 of the 38 ids of the recording (r 0 é is the first): make it from the same data."
+    for flag, directory in (
+        ("--cluster_dir", clusters_of(tmp_path / "c2", other)),
+        ("--label_errors_dir", suspects_of(tmp_path / "l2", other)),
+    ):
+        assert select(*words, *good, flag, directory) == (1, "", f"error: {flag} {sentence}\n")
+    # rows without metrics are asked for only where they may be drawn
+    some = ("--cluster_dir", clusters_of(tmp_path / "c3", IDS[:38]))
+    assert "lacks 2 of the 40 ids" in select(*words, *good, *some, "--untracked", "keep")[2]
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == before
+    assert select(*words, *good, *some)[0] == 0
+
+
+def test_recordings_that_cannot_be_selected_from(select, recorded, tmp_path):
+    for change, said in (
+        (lambda manifest: manifest.pop("training_arguments"), "does not say how it was trained: record the run again."),
+        (lambda manifest: manifest.pop("epoch_files"), "holds no finished recording (no manifest.json of one)"),
+        (
+            lambda manifest: manifest["arguments"].update(eval_dataset="gone.jsonl"),
+            "The file or directory 'gone.jsonl' is missing",
+        ),
+        (
+            lambda manifest: manifest["data"]["train"].update(dataset="gone.jsonl"),
+            "the data set that the manifest names cannot be opened",
+        ),
+    ):
+        manifest = manifests.read_manifest(recorded)
+        change(manifest)
+        before = (recorded / "manifest.json").read_bytes()
+        outputs.write_json(recorded / "manifest.json", manifest)
+        code, out, err = select()
+        assert (code, out, len(err.splitlines())) == (1, "", 1)
+        assert said in err
+        assert not (tmp_path / "out").exists()
+        (recorded / "manifest.json").write_bytes(before)
+    code, _, err = select("--output_dir", recorded)
+    assert (code, f"--output_dir {recorded} " in err) == (2, True)
+    manifest = manifests.read_manifest(recorded)
+    manifest["arguments"]["example_weights"] = "w.csv"
+    outputs.write_json(recorded / "manifest.json", manifest)
+    assert (
+        "--weights does not go with a recording that was itself trained with" in select("--weights", "variability")[2]
+    )
+
+
+def test_ids_with_line_breaks_are_refused(select, recorded, tmp_path):
+    path = recorded / "cartography_metrics.csv"
+    frame = outputs.read_csv(path, ("id",))
+    frame.loc[0, "id"] = "two\nlines"
+    outputs.write_csv(path, frame)
+    manifest = manifests.read_manifest(recorded)
+    manifest["data"]["train"]["ids_sha256"] = manifests.ids_hash([*frame["id"], *IDS[38:]])
+    outputs.write_json(recorded / "manifest.json", manifest)
+    assert select() == (
+        1, "", "error: the id 'two\\nlines' holds a line break, so that no list of ids can name it: give other ids.\n",
+    )  # fmt: skip
     assert not (tmp_path / "out").exists()

@@ -3,7 +3,6 @@
 import hashlib
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from datamap.errors import DataError
@@ -15,8 +14,7 @@ VARIABILITY = [0.01, 0.02, 0.05, 0.1, 0.4, 0.35, 0.45, 0.3, 0.2, 0.15, 0.03, np.
 AUM = [9, 8, 7, 6, 2, 1, 0, -1, -3, -5, -9, np.nan]
 EVENTS = [0, 0, 0, 1, 3, 2, 4, 2, 1, 0, 0, 0]
 NEVER = [False] * 9 + [True, True, False]
-FRAME = pd.DataFrame({"id": IDS, "confidence": CONFIDENCE, "variability": VARIABILITY, "aum": AUM})
-FRAME = FRAME.assign(forgetting_events=EVENTS, never_learnt=NEVER)
+METRICS = {"confidence": CONFIDENCE, "variability": VARIABILITY, "aum": AUM}
 
 
 @pytest.mark.parametrize(
@@ -24,11 +22,12 @@ FRAME = FRAME.assign(forgetting_events=EVENTS, never_learnt=NEVER)
 )
 def test_arms_of_a_metric(arm, wanted):
     column, end = arms.METRIC_ARMS[arm]
-    assert arms.by_metric(arm, IDS, FRAME[column].to_numpy(), 4, end) == list(wanted)
+    assert arms.by_metric(arm, IDS, np.array(METRICS[column]), 4, end) == list(wanted)
 
 
 def test_never_learnt_rows_come_before_those_forgotten_most():
-    found = arms.forgotten(FRAME, 4)
+    events = arms.forgetting(EVENTS, NEVER, [9] * 12)
+    found = arms.by_metric("forgotten", IDS, np.array(events), 4, "high")
     assert (set(found[:2]), found[2:]) == ({"j", "k"}, ["g", "e"])
 
 
@@ -75,8 +74,12 @@ def test_clusters_have_their_shares_by_largest_remainders():
 
 
 def test_trusted_leaves_out_the_most_suspicious():
-    scores = dict(zip(IDS, np.linspace(0, 1, 12), strict=True)) | {"a": np.nan}
+    scores = np.concatenate([[np.nan], np.linspace(0, 1, 12)[1:]])
     assert set(arms.trusted(IDS, scores, 9, 0.25, 1)) == set("abcdefghi")
+    # 0.3 * 12 is 3.6, of which 3 go
+    assert set(arms.trusted(IDS, scores, 9, 0.3, 1)) == set("abcdefghi")
+    with pytest.raises(DataError, match="^the arm trusted has 9 rows to take 10 from: lower --fraction"):
+        arms.trusted(IDS, scores, 10, 0.3, 1)
 
 
 def test_a_draw_is_even_and_changes_with_its_seed():
@@ -96,5 +99,4 @@ def test_the_order_of_the_rows_changes_nothing():
         assert arms.by_metric(name, ids, values, 99, end) == arms.by_metric(name, turned, values[order], 99, end)
     assert arms.coverage(ids, values, 99, 0.1, 3) == arms.coverage(turned, values[order], 99, 0.1, 3)
     assert arms.clusters(ids, number, 99, 3) == arms.clusters(turned, number, 99, 3)
-    scores = dict(zip(ids, values, strict=True))
-    assert arms.trusted(ids, scores, 99, 0.1, 3) == arms.trusted(turned, scores, 99, 0.1, 3)
+    assert arms.trusted(ids, values, 99, 0.1, 3) == arms.trusted(turned, values[order], 99, 0.1, 3)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from datamap.features.lengths import first_position
-from datamap.training.attention import NAME, row_groups
+from datamap.training.attention import NAME, laid_out, row_groups
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -80,9 +80,9 @@ def forward_packed(
     for name in inputs.keys() - {"attention_mask"}:
         given[name] = inputs[name][lie.rows, lie.places][None]
     given["position_ids"] = lie.places[None] + first_position(model.config)
-    groups = row_groups(lie.lengths, model.config.num_attention_heads)
+    layouts = laid_out(row_groups(lie.lengths, model.config.num_attention_heads))
     with heads_see_firsts(model, lie.firsts) if firsts_alone else contextlib.nullcontext():
-        outputs = (called or model)(**given, row_groups=groups)
+        outputs = (called or model)(**given, row_layouts=layouts)
     if firsts_alone:
         return dict(outputs)
     n_tokens = len(lie.rows)

@@ -3,19 +3,22 @@
 import pytest
 import torch
 
-from datamap.training.attention import NAME, RowGroup, attend, row_groups, use_row_attention
+from datamap.training.attention import NAME, RowGroup, attend, laid_out, row_groups, use_row_attention
 from datamap.training.devices import choose_attention
 from datamap.training.dropout import keep_mask, kept_scale
 
-LENGTHS = [7, 4, 4, 4, 1]
-GROUPS = [RowGroup(0, 1, 7), RowGroup(7, 3, 4), RowGroup(19, 1, 1)]
+# A row alone, equal rows, and two sorts of rows of like lengths, 32 tokens in all.
+LENGTHS = [12, 7, 7, 6, 2, 2, 1]
+GROUPS = [RowGroup(0, (12,)), RowGroup(12, (7, 7, 6)), RowGroup(32, (2, 2)), RowGroup(36, (1,))]
+LAYOUTS = laid_out(GROUPS)
+N_TOKENS = 37
 
 
 class Module:
     training = True
 
 
-def sides_of(dtype=torch.float32, n_tokens=20):
+def sides_of(dtype=torch.float32, n_tokens=N_TOKENS):
     """Query, key, value [1, 3, n_tokens, 5] as transposed views of leaves [1, n_tokens, 3, 5], and those."""
     torch.manual_seed(0)
     leaves = [torch.randn(1, n_tokens, 3, 5).to(dtype).requires_grad_() for _ in range(3)]
@@ -33,15 +36,17 @@ def row_by_row(query, key, value, scaling, kept=None):
     return torch.cat(found, 1).transpose(0, 1)[None]
 
 
-def test_rows_of_one_length_go_together_within_a_limit():
-    assert row_groups(LENGTHS, 3) == GROUPS
-    assert row_groups([5], 1) == [RowGroup(0, 1, 5)]
-    assert row_groups([1024, 1024, 2, 2], 1) == [RowGroup(0, 1, 1024), RowGroup(1024, 1, 1024), RowGroup(2048, 2, 2)]
+def test_rows_of_like_lengths_go_together_within_limits():
+    assert row_groups(LENGTHS, 3) == GROUPS  # 3 * 49 products for 49 + 49 + 36; 3 * 4 for 4 + 4 + 1 are too many
+    assert row_groups([5], 1) == [RowGroup(0, (5,))]
+    alone = [RowGroup(0, (1024,)), RowGroup(1024, (1024,)), RowGroup(2048, (2, 2))]
+    assert row_groups([1024, 1024, 2, 2], 1) == alone
+    assert row_groups([10, 8, 8, 8, 7], 1) == [RowGroup(0, (10, 8)), RowGroup(18, (8, 8, 7))]
 
 
 def test_attention_and_its_gradient_equal_the_definition():
     sides, leaves = sides_of()
-    found, _ = attend(Module, *sides, None, scaling=0.3, row_groups=GROUPS)
+    found, _ = attend(Module, *sides, None, scaling=0.3, row_layouts=LAYOUTS)
     expected = row_by_row(*sides, 0.3)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
     weights = torch.randn_like(found)
@@ -55,10 +60,12 @@ def test_attention_and_its_gradient_equal_the_definition():
 def test_attention_drops_probabilities_and_passes_their_gradient():
     sides, leaves = sides_of()
     torch.manual_seed(3)
-    found, _ = attend(Module, *sides, None, dropout=0.5, row_groups=GROUPS)
+    found, _ = attend(Module, *sides, None, dropout=0.5, row_layouts=LAYOUTS)
     torch.manual_seed(3)
-    masks = [keep_mask(torch.Size([n, 3, length, length]), 0.5, torch.float32) for _, n, length in GROUPS]
-    kept = [-mask.double() * kept_scale(0.5) for group in masks for mask in group]
+    kept = []
+    for _, lengths in GROUPS:
+        mask = keep_mask(torch.Size([len(lengths), 3, lengths[0], lengths[0]]), 0.5, torch.float32)
+        kept += [-mask[row, :, :n, :n].double() * kept_scale(0.5) for row, n in enumerate(lengths)]
     assert 0.3 < torch.cat([mask.flatten() == 0 for mask in kept]).double().mean() < 0.7
     expected = row_by_row(*sides, 5**-0.5, kept)
     torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-6)
@@ -73,13 +80,13 @@ def test_without_training_nothing_is_dropped():
 
     sides, _ = sides_of()
     with torch.no_grad():
-        found, _ = attend(Still, *sides, None, dropout=0.5, row_groups=GROUPS)
+        found, _ = attend(Still, *sides, None, dropout=0.5, row_layouts=LAYOUTS)
     torch.testing.assert_close(found.double(), row_by_row(*sides, 5**-0.5), rtol=0, atol=1e-6)
 
 
 def test_attention_in_bfloat16_is_close_and_stays_in_it():
     sides, leaves = sides_of(torch.bfloat16)
-    found, _ = attend(Module, *sides, None, row_groups=GROUPS)
+    found, _ = attend(Module, *sides, None, row_layouts=LAYOUTS)
     assert found.dtype == torch.bfloat16
     exact = row_by_row(*sides, 5**-0.5)
     torch.testing.assert_close(found.double(), exact, rtol=0, atol=0.03)
@@ -89,15 +96,17 @@ def test_attention_in_bfloat16_is_close_and_stays_in_it():
         torch.testing.assert_close(one, other, rtol=0, atol=0.2)
 
 
-@pytest.mark.parametrize("changed", [slice(7, 11), slice(19, 20)], ids=["among equals", "alone"])
+@pytest.mark.parametrize(
+    "changed", [slice(12, 19), slice(26, 32), slice(36, 37)], ids=["among like ones", "shorter", "alone"]
+)
 def test_changing_a_row_changes_no_other_bit(changed):
     sides, _ = sides_of()
     other = [side.detach().clone() for side in sides]
     for side in other:
         side[:, :, changed] += 1
     with torch.no_grad():
-        found, after = (attend(Module, *each, None, row_groups=GROUPS)[0] for each in (sides, other))
-    same = torch.ones(20, dtype=torch.bool)
+        found, after = (attend(Module, *each, None, row_layouts=LAYOUTS)[0] for each in (sides, other))
+    same = torch.ones(N_TOKENS, dtype=torch.bool)
     same[changed] = False
     assert torch.equal(found[:, same], after[:, same])
     assert not torch.equal(found[:, changed], after[:, changed])

@@ -1,0 +1,164 @@
+"""The chain on data of the default set's shape, stage by stage: seconds, peak memory, bytes read and written.
+
+    python benchmarks/bench_scale.py --rows 131000 --folder ./scale --output scale.json
+
+The data: notes of 50 to 400 words, 26 questions each from some templates, answers of 1 to 10 words, no ids. The model
+has one narrow layer, so that what is measured is everything else. Each stage is a command of its own and runs once;
+where --folder holds a finished stage of an earlier call it is left out. Reads: nothing.
+Writes: the data, the model and all outputs into --folder; a line a stage to stdout as it ends; with --output the
+numbers as JSON and the table beside it as .md.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np  # noqa: E402
+
+import tables  # noqa: E402
+import timing  # noqa: E402
+from datamap.files import manifests  # noqa: E402
+from datamap.options import parsing  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+N_ROWS, QUESTIONS_A_CONTEXT, SEED = 131_000, 26, 42
+WORDS_A_CONTEXT, WORDS_AN_ANSWER = (50, 400), (1, 10)
+TEMPLATES = (
+    "What is the dosage of {}?", "Why is the patient on {}?", "Has the patient ever had {}?",
+    "What were the results of the last {}?", "When was {} started?", "Is there any history of {}?",
+    "How often does the patient take {}?", "What did the {} show?", "Why was {} stopped?", "Who ordered the {}?",
+)  # fmt: skip
+N_WORDS = 6000
+SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64}
+MODEL, DATA = "model", "notes.jsonl"
+TRAIN = ("run.py", "--do_train", "--dataset", DATA, "--model", MODEL, "--per_device_train_batch_size", "64",
+         "--save_strategy", "no", "--learning_rate", "1e-3", "--no_cuda")  # fmt: skip
+# Commands by stage, the directory that each of them closes, and the files and directories that it reads.
+STAGES = {
+    "run.py: loading, checks, windows and one step": (
+        (*TRAIN, "--max_steps", "1", "--output_dir", "first"), "first", (DATA, MODEL),
+    ),
+    "run.py: recording": (
+        (*TRAIN, "--enable_cartography", "--cartography_output_dir", "map", "--output_dir", "trained"),
+        "trained", (DATA, MODEL),
+    ),
+    "analyze_cartography.py": (
+        ("analyze_cartography.py", "--cartography_dir", "map", "--output_dir", "analysis"), "analysis", (DATA, "map"),
+    ),
+    "extract_embeddings.py": (
+        ("extract_embeddings.py", "--dataset", DATA, "--model_path", MODEL, "--output_dir", "embeddings", "--no_cuda"),
+        "embeddings", (DATA, MODEL),
+    ),
+    "cluster_analysis.py": (
+        ("cluster_analysis.py", "--embedding_dir", "embeddings", "--output_dir", "clusters"), "clusters",
+        (DATA, "embeddings"),
+    ),
+    "analyze_dataset.py": (
+        ("analyze_dataset.py", "--cartography_dir", "map", "--cluster_dir", "clusters", "--output_dir", "dataset"),
+        "dataset", (DATA, "map", "clusters"),
+    ),
+}  # fmt: skip
+
+
+def vocabulary(tokenizer) -> list[str]:
+    """Words that are one token each, so that a note has about as many tokens as words."""
+    words = sorted(word for word in tokenizer.get_vocab() if word.isascii() and word.isalpha() and len(word) > 2)
+    return np.random.default_rng(SEED).permutation(words)[:N_WORDS].tolist()
+
+
+def rows(n_rows: int, words: list[str]) -> Iterator[dict]:
+    """Questions with their context and answer, without ids; what is asked about stands in front of its answer."""
+    draw = np.random.default_rng(SEED)
+    shares = 1 / np.arange(10, 10 + len(words))
+    for _ in range(-(-n_rows // QUESTIONS_A_CONTEXT)):
+        n_words = draw.integers(WORDS_A_CONTEXT[0], WORDS_A_CONTEXT[1] + 1)
+        note = [words[place] for place in draw.choice(len(words), n_words, p=shares / shares.sum())]
+        begins = np.cumsum([0, *(len(word) + 1 for word in note)])
+        for _ in range(min(QUESTIONS_A_CONTEXT, n_rows)):
+            length = draw.integers(WORDS_AN_ANSWER[0], WORDS_AN_ANSWER[1] + 1)
+            place = draw.integers(1, n_words - length + 1)
+            question = TEMPLATES[draw.integers(len(TEMPLATES))].format(note[place - 1])
+            answer = " ".join(note[place : place + length])
+            yield {"context": " ".join(note), "question": question,
+                   "answers": {"text": [answer], "answer_start": [int(begins[place])]}}  # fmt: skip
+        n_rows -= QUESTIONS_A_CONTEXT
+
+
+def prepare(folder: Path, n_rows: int) -> None:
+    """Write the data and the model, unless they are there."""
+    from transformers import ElectraConfig, ElectraForQuestionAnswering
+
+    import helpers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer = helpers.load_tokenizer(helpers.model_path("demo"))
+    if not (folder / DATA).exists():
+        with (folder / DATA).open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows(n_rows, vocabulary(tokenizer)))
+    if not (folder / MODEL).exists():
+        config = ElectraConfig(vocab_size=len(tokenizer), embedding_size=SIZES["hidden_size"], **SIZES)
+        ElectraForQuestionAnswering(config).save_pretrained(folder / MODEL)
+        tokenizer.save_pretrained(folder / MODEL)
+
+
+def megabytes(path: Path) -> float:
+    """Size of a file, or of all files below a directory, in 10^6 bytes."""
+    found = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
+    return sum(part.stat().st_size for part in found) / 1e6
+
+
+def measure(stage: str, folder: Path, n_epochs: int) -> dict:
+    """One stage: what it took, what its inputs and outputs hold."""
+    (script, *words), closes, read = STAGES[stage]
+    if stage == "run.py: recording":
+        words += ["--num_train_epochs", str(n_epochs)]
+    before = {path: megabytes(path) for path in folder.iterdir()}
+    done = timing.run_command([sys.executable, str(ROOT / script), *words], folder)
+    after = {path: megabytes(path) for path in folder.iterdir()}
+    if not manifests.has_manifest(folder / closes):
+        raise RuntimeError(f"{stage} left no manifest in {folder / closes}")
+    written = sum(size - before.get(path, 0) for path, size in after.items())
+    return {
+        "stage": stage,
+        "seconds": round(done.seconds, 1),
+        "peak memory, GB": round(done.megabytes / 1024, 2),
+        "reads, MB": round(sum(before[folder / name] for name in read)),
+        "writes, MB": round(written),
+    }
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the benchmark's options."""
+    parser = parsing.SentenceParser(prog="bench_scale.py", description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--rows", metavar="N", type=parsing.positive, default=N_ROWS, help=f"questions (default: {N_ROWS})")
+    add("--epochs", metavar="N", type=parsing.positive, default=3, help="that are recorded (default: 3)")
+    add("--folder", metavar="DIR", type=Path, default=Path("scale"), help="for data and outputs (default: ./scale)")
+    add("--output", metavar="FILE.json", type=Path, help="also write the numbers there, and the table as FILE.md")
+    return parser
+
+
+def main(argv: Sequence[str]) -> None:
+    """Prepare, run stage after stage, print and write."""
+    options = build_parser().parse_args(argv)
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled bytecode
+    prepare(options.folder, options.rows)
+    found = []
+    for stage, (_, closes, _) in STAGES.items():
+        if manifests.has_manifest(options.folder / closes):
+            print(f"{stage}: there already", flush=True)
+            continue
+        found.append(measure(stage, options.folder, options.epochs))
+        print(json.dumps(found[-1]), flush=True)
+    if found:
+        numbers = {"rows": options.rows, "epochs": options.epochs, "machine": timing.machine(), "stages": found}
+        tables.write(options.output, numbers, tables.markdown(found, 2))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

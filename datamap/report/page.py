@@ -32,9 +32,10 @@ from datamap.report.rows import balanced_rows, gold_answers, packed_contexts, re
 from datamap.report.words import first_screen
 
 PAGE = Path(__file__).resolve().parent / "page_parts"
-SCRIPTS = ("base.js", "rows.js", "text.js", "maps.js", "table.js", "page.js")
+SCRIPTS = ("base.js", "rows.js", "text.js", "raster.js", "maps.js", "table.js", "page.js")
 STYLES = ("base.css", "page.css")
 COLUMNS = ("data_x", "data_y", "cluster_x", "cluster_y", "colour", "marker")
+PALER_FROM = 20_000  # points
 TOOLS = "pan,wheel_zoom,reset,save"
 # The columns of either map's coordinates.
 MAPS = {"data-map": ("data_x", "data_y"), "cluster-map": ("cluster_x", "cluster_y")}
@@ -54,9 +55,12 @@ def build_map(
     plot.toolbar.logo = None
     plot.toolbar.active_drag = lasso
     size = float(np.clip(160 / np.sqrt(n_points), 3.5, 9))
+    # Many points are paler, so that where they lie thick can be told from where they lie thin.
+    ink = float(np.clip(np.sqrt(PALER_FROM / n_points), 0.3, 1))
     plot.scatter(
         *MAPS[name], source=source, view=CDSView(filter=shown), size=size, marker="marker", fill_color="colour",
-        fill_alpha=0.75, nonselection_fill_alpha=0.13, selection_fill_alpha=0.95, line_color=None,
+        fill_alpha=0.75 * ink, nonselection_fill_alpha=0.13 * ink, selection_fill_alpha=0.95 * ink**0.5,
+        line_color=None,
     )  # fmt: skip
     if name == "data-map":
         plot.xaxis.axis_label, plot.yaxis.axis_label = "variability", "confidence"

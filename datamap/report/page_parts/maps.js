@@ -36,18 +36,22 @@ function ramp(page) {
   return isDark() ? palette.slice(Math.round(0.2 * palette.length)) : palette.slice(0, Math.round(0.88 * palette.length));
 }
 
-// A colour for every row, by the column that was chosen.
+// A colour #RRGGBB as a number 0xRRGGBBAA, which Bokeh takes without parsing it.
+const packedColour = (colour) => parseInt(`${colour.slice(1)}FF`, 16);
+
+// A colour for every row as a number, by the column that was chosen.
 function rowColours(page) {
   const column = columnOf(page.rows, page.colourBy);
-  if (!column) return new Array(page.n).fill(regionColour("easy"));
+  if (!column) return new Array(page.n).fill(packedColour(regionColour("easy")));
   if (column.codes) {
-    const colours = categoryColours(column);
+    const colours = categoryColours(column).map(packedColour);
     return column.codes.map((code) => colours[code]);
   }
   const { low, high } = ends(column.values);
-  const steps = ramp(page);
+  const steps = ramp(page).map(packedColour);
+  const missing = packedColour(GREY);
   return column.values.map((value) => {
-    if (value === null) return GREY;
+    if (value === null) return missing;
     const share = high > low ? (value - low) / (high - low) : 0.5;
     return steps[Math.max(0, Math.min(steps.length - 1, Math.floor(share * steps.length)))];
   });
@@ -108,6 +112,7 @@ async function drawMaps(page, onSelect) {
   page.plots = opened.roots();
   if (matchMedia("(pointer: coarse)").matches) freeDragging(page);
   paintMaps(page);
+  if (page.n > MANY_POINTS) page.plots.forEach(drawAsPicture);
   page.source.data = pointColumns(page);
   page.source.connect(page.source.selected.properties.indices.change, () => onSelect([...page.source.selected.indices]));
   page.source.connect(page.source.inspect, () => showTip(page, page.source.inspected.indices));

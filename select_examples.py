@@ -11,6 +11,7 @@ The sizes go to stdout.
 
 import argparse
 import logging
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,29 +123,67 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def read_beside(options: argparse.Namespace, ids: list[str]) -> dict[str, dict]:
-    """Clusters and scores by id, as far as their directories are given."""
+def read_beside(options: argparse.Namespace, manifest: dict, ids: list[str]) -> dict[str, dict]:
+    """Clusters and scores by id, as far as their directories are given; `manifest` is the recording's.
+
+    Raises:
+        DataError: one cannot be read, or is of other data.
+    """
     from datamap.clusters.files import read_clusters
     from datamap.labels.files import read_table
-    from datamap.selection.selections import by_id
+    from datamap.selection.selections import by_id, refuse_other_data
 
+    readers = {
+        "cluster": ("--cluster_dir", options.cluster_dir, lambda path: read_clusters(path).assignments),
+        "score": ("--label_errors_dir", options.label_errors_dir, read_table),
+    }
     found = {}
-    if options.cluster_dir:
-        found["cluster"] = by_id(read_clusters(Path(options.cluster_dir)).assignments, "cluster", ids, "--cluster_dir")
-    if options.label_errors_dir:
-        found["score"] = by_id(read_table(Path(options.label_errors_dir)), "score", ids, "--label_errors_dir")
+    for column, (flag, name, read) in readers.items():
+        if not name:
+            continue
+        table = read(Path(name))
+        refuse_other_data(f"{flag} {name}", manifests.read_manifest(name), manifest)
+        found[column] = by_id(table, column, ids, flag)
+        missing = sum(value != value for value in found[column].values())
+        if missing:
+            logger.info("%d of %d rows have no %s in %s and count as not suspicious.", missing, len(ids), column, name)
     return found
 
 
 def training_length(options: argparse.Namespace, dynamics: "Dynamics", n_rows: int) -> list[str]:
-    """The words of run.py that say how long every arm is trained."""
+    """The words of run.py that say how long every arm is trained.
+
+    Raises:
+        UsageError: the recording's own epochs were not what ended it, or there are more steps than can be counted.
+    """
     from datamap.selection.commands import n_steps, rows_in_step
 
-    n_epochs = options.num_train_epochs or dynamics.manifest["training_arguments"]["num_train_epochs"]
+    recorded = dynamics.manifest["training_arguments"]
+    if recorded.get("max_steps", -1) > 0 and not options.num_train_epochs:
+        raise UsageError(f"the recording ended by --max_steps {recorded['max_steps']}: give --num_train_epochs.")
+    n_epochs = options.num_train_epochs or recorded["num_train_epochs"]
     if options.equal == "epochs":
         return ["--num_train_epochs", f"{n_epochs:g}"]
-    steps = n_steps(n_rows, dynamics.metrics["n_windows"].mean(), rows_in_step(dynamics.manifest), n_epochs)
+    steps = n_steps(n_rows, dynamics.metrics["n_windows"].tolist(), rows_in_step(dynamics.manifest), n_epochs)
+    if steps >= 2**31:
+        raise UsageError(f"--num_train_epochs {n_epochs:g} are more optimizer steps than can be counted: lower it.")
     return ["--max_steps", str(steps)]
+
+
+def earlier_files(directory: Path) -> list[str]:
+    """What an earlier selection wrote there, beside the files that every one has.
+
+    Raises:
+        UsageError: its arms have been trained.
+    """
+    manifest = manifests.read_manifest(directory)
+    if manifest and (directory / "runs").exists():
+        raise UsageError(
+            f"--output_dir {directory} holds trainings of an earlier selection (runs): choose another one, or remove "
+            "them."
+        )
+    listed = [f"ids/{arm}_{seed}.txt" for arm, seeds in manifest.get("arms", {}).items() for seed in seeds]
+    return [*listed, WEIGHTS, f"weights_permuted_{manifest.get('arguments', {}).get('permute_seed')}.csv"]
 
 
 def write_results(
@@ -205,7 +244,8 @@ def chosen(
 
     selections.refuse_line_breaks(dynamics.ids)
     keeps = options.untracked == "keep"
-    beside = read_beside(options, dynamics.ids if keeps else dynamics.metrics["id"].tolist())
+    ids = dynamics.ids if keeps else dynamics.metrics["id"].tolist()
+    beside = read_beside(options, dynamics.manifest, ids)
     contexts = read_contexts(dynamics) if options.keep_contexts_whole else None
     source = selections.source_of(dynamics, keeps_untracked=keeps, beside=beside, contexts=contexts)
     own = (options.metric, options.end) if options.metric else None
@@ -220,6 +260,7 @@ def main(argv: Sequence[str]) -> None:
     directory = Path(options.output_dir)
     directories.refuse_foreign_directory(directory, SCRIPT)
     directories.refuse_unwritable(directory)
+    earlier = earlier_files(directory)
     from datamap.selection import commands, selection_plots
     from datamap.selection.recorded import can_evaluate, read_recordings
     from datamap.selection.selections import sizes_told
@@ -231,13 +272,11 @@ def main(argv: Sequence[str]) -> None:
     table, files = chosen(options, dynamics, n_rows)
     length, evaluates = training_length(options, dynamics, n_rows), can_evaluate(dynamics.manifest)
     weights, suite = {arm: name for arm, (_, name) in files.items()}, Path(helpers.__file__).parent
-    text = commands.script(dynamics.manifest, table, length, suite, weights=weights, evaluates=evaluates)
+    allows = ["steps"] if options.equal == "epochs" else []
+    text = commands.script(dynamics.manifest, table, length, suite, weights=weights, evaluates=evaluates, allows=allows)
     title = outputs.short_name(dynamics.manifest["data"]["train"]["dataset"])
     figure = selection_plots.arms_on_the_map(dynamics.metrics, table, title=title, seed=options.seeds[0])
-    earlier = [
-        path.relative_to(directory) for pattern in ("ids/*.txt", "weights*.csv") for path in directory.glob(pattern)
-    ]
-    directories.clear(directory, (SELECTION, COMMANDS, FIGURE, *map(str, earlier)))
+    directories.clear(directory, (SELECTION, COMMANDS, FIGURE, *earlier))
     arms = write_results(options, table, files)
     outputs.write_text(directory / COMMANDS, text)
     pictures.write_figure(directory / FIGURE, figure)
@@ -248,7 +287,8 @@ def main(argv: Sequence[str]) -> None:
     print(f"{sizes_told(table, n_rows, len(dynamics.metrics))} ({' '.join(length)}).")
     if not evaluates:
         logger.warning("The recording's data have no rows to evaluate on, so %s only trains.", COMMANDS)
-    logger.info("%d untracked rows: %s. Next: sh %s", len(dynamics.untracked), options.untracked, directory / COMMANDS)
+    next_command = shlex.join(["sh", str(directory / COMMANDS)])
+    logger.info("%d untracked rows: %s. Next: %s", len(dynamics.untracked), options.untracked, next_command)
 
 
 if __name__ == "__main__":

@@ -157,7 +157,8 @@ def prediction_fields(path: Path, number: int, line: str, wanted: Sequence[str])
             raise TypeError("the id is no text")
         for name in wanted:
             numeric = name in NUMERIC_PREDICTIONS
-            if not isinstance(record[name], (int, float, type(None)) if numeric else (str, type(None))):
+            kinds = (int, float, type(None)) if numeric else (str, type(None))
+            if not isinstance(record[name], kinds) or isinstance(record[name], bool):
                 raise TypeError(f"{name} is {record[name]!r}, which is no {'number' if numeric else 'text'}")
         return [record[name] for name in wanted]
     except (ValueError, KeyError, TypeError) as error:

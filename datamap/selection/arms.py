@@ -115,7 +115,7 @@ def coverage(
         part = drawn("coverage", stratum_names, wanted, generator, sizes)
         found += part
         left -= n_rows_of(part, sizes)
-    return found
+    return evened(found, kept, n_rows, generator, sizes)
 
 
 def quotas(sizes: Sequence[int], n_rows: int) -> list[int]:
@@ -147,4 +147,19 @@ def clusters(
         part = drawn("clusters", group, wanted, generator, sizes)
         missed += quota - n_rows_of(part, sizes)
         found += part
-    return found
+    return evened(found, names, n_rows, generator, sizes)
+
+
+def evened(
+    found: list[str], names: Sequence[str], n_rows: int, generator: np.random.Generator, sizes: Sizes
+) -> list[str]:
+    """Units taken by parts, brought nearer to `n_rows` rows by some more of `names`, drawn, or by one less."""
+    if sizes is None:
+        return found
+    left = n_rows - n_rows_of(found, sizes)
+    if left >= 0:
+        there = set(found)
+        others = sorted(name for name in names if name not in there)
+        return found + taken([others[place] for place in generator.permutation(len(others))], left, sizes)
+    nearest = min(found, key=lambda name: abs(sizes[name] + left))
+    return [name for name in found if name != nearest] if abs(sizes[nearest] + left) < -left else found

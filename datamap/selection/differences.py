@@ -107,7 +107,7 @@ def difference(
     """The difference of two arms from the scores [rows] of each seed.
 
     Paired where at least two seeds match, and then from these alone; else unpaired where both arms have at least two
-    seeds; else from contexts alone: of the one seed that matches, or of the means of both arms.
+    seeds; else from contexts alone, of the means of both arms.
 
     Args:
         arm: scores of the rows by seed, in points.
@@ -123,8 +123,6 @@ def difference(
     if n_seeds >= 2:
         of_rows = sides[0].mean(axis=0) - sides[1].mean(axis=0)
         return combined(of_rows, groups, [seed_parts(side, groups) for side in sides], UNPAIRED, n_seeds)
-    if matched:
-        sides = [side[matched[0]][None] for side in (arm, control)]
     return combined(sides[0].mean(axis=0) - sides[1].mean(axis=0), groups, [], ONE_SEED, 1)
 
 

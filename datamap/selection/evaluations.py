@@ -36,6 +36,7 @@ ROW_FIELDS = {
     "accuracy": ("id", "premise", "label_name", "predicted_label"),
 }
 TRAINER_STATE = "trainer_state.json"
+TOLD = {"dataset", "split", "n_rows", "ids_sha256"}  # of the evaluated rows
 TOLERANCE = 1e-6  # points: a mean taken in another order
 
 
@@ -79,12 +80,16 @@ def read_run(arm: str | None, directory: Path) -> Run:
         raise DataError(
             f"{directory} holds no finished evaluation (no {manifests.EVAL_MANIFEST}): run run.py --do_eval first."
         )
-    if "identity" not in manifest or "eval" not in manifest.get("data", {}):
+    parts = (manifest.get("identity"), manifest.get("settings"), manifest.get("data", {}).get("eval"))
+    if not all(isinstance(part, dict) and part for part in parts) or not parts[2].keys() >= TOLD:
         raise DataError(f"{directory}: its {manifests.EVAL_MANIFEST} does not say what it is of: evaluate again.")
     trained = training_directory(directory, manifest)
     if trained is None:
         return Run(directory, arm, manifest, {}, None)
-    steps = outputs.read_json(trained / TRAINER_STATE)["global_step"]
+    state = outputs.read_json(trained / TRAINER_STATE)
+    steps = state.get("global_step") if isinstance(state, dict) else None
+    if steps is None:
+        raise DataError(f"{trained / TRAINER_STATE} does not say how many steps were taken: train again.")
     return Run(directory, arm, manifest, manifests.read_manifest(trained), steps)
 
 
@@ -132,7 +137,10 @@ def read_scores(run: Run, name: str) -> pd.DataFrame:
     else:
         scores = pd.to_numeric(read[fields[-1]]).astype(np.float64)
     metric = METRICS[name]
-    figure = outputs.read_json(run.directory / outputs.EVAL_METRICS).get(metric.figure)
+    if read[fields[1]].isna().any():
+        raise DataError(f"{path} has a row without a {fields[1]}: {again}.")
+    figures = outputs.read_json(run.directory / outputs.EVAL_METRICS)
+    figure = figures.get(metric.figure) if isinstance(figures, dict) else None
     if figure is None or not abs(metric.scale * figure - 100 * scores.mean()) < TOLERANCE:
         raise DataError(f"{path} and {outputs.EVAL_METRICS} beside it do not give the same {metric.title}: {again}.")
     return pd.DataFrame({"score": 100 * scores.to_numpy(), "group": read[fields[1]].to_numpy()}, index=read["id"])

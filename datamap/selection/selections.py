@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from datamap.data.examples import described_rows
 from datamap.errors import DataError, UsageError
+from datamap.files.outputs import same_name
 from datamap.selection import arms, weights
 from datamap.selection.units import Units
 
@@ -125,6 +127,13 @@ def refuse_line_breaks(ids: Sequence[str]) -> None:
         raise DataError(f"the id {broken!r} holds a line break, so that no list of ids can name it: give other ids.")
 
 
+def refuse_other_data(name: str, manifest: dict, recorded: dict) -> None:
+    """DataError where what lies beside a recording was made from another data set; `name` of it for the sentence."""
+    own, other = (described_rows(part).get("dataset") for part in (recorded, manifest))
+    if other is not None and not same_name(own, other):
+        raise DataError(f"{name} is of {other}, and the recording of {own}: make it from the same data.")
+
+
 def by_id(table: pd.DataFrame, column: str, ids: Sequence[str], flag: str) -> dict:
     """A column of another script's table by id; a DataError where it lacks one of these ids."""
     found = dict(zip(table["id"], table[column].tolist(), strict=True))
@@ -146,7 +155,8 @@ def weight_tables(
     table = weights.weights_table(dynamics.ids, values, kind)
     found = {WEIGHTED: table}
     if permute_seed is not None:
-        found[PERMUTED] = weights.permuted(table, permute_seed)
+        trained = set(source.pool.rows(source.pool.names))
+        found[PERMUTED] = weights.permuted(table, permute_seed, trained)
     return found, int(np.isnan(values).sum())
 
 
@@ -161,5 +171,6 @@ def sizes_told(table: pd.DataFrame, n_rows: int, n_tracked: int) -> str:
         else:
             told.append(f"{arm} {low}" + (f" to {high}" if high > low else ""))
     same = [f"{n_rows} of {n_tracked} rows in each of: {', '.join(alike)}"] if alike else []
-    aim = "" if alike or not told else f"{n_rows} of {n_tracked} rows aimed at: "
+    has_size = any(arm not in WHOLE for arm in sizes.index.levels[0])
+    aim = "" if alike or not has_size else f"{n_rows} of {n_tracked} rows aimed at: "
     return "; ".join([*same, aim + ", ".join(told)] if told else same)

@@ -1,5 +1,7 @@
 """Weights of rows: from their suspicion or their variability, and the same weights on shuffled rows as a control."""
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -12,7 +14,9 @@ def weights_table(ids: list[str], values: np.ndarray, kind: str) -> pd.DataFrame
     return pd.DataFrame({"id": ids, "weight": np.where(np.isnan(found), np.nanmean(found), found)})
 
 
-def permuted(table: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """The same weights on shuffled rows."""
+def permuted(table: pd.DataFrame, seed: int, rows: Collection[str]) -> pd.DataFrame:
+    """The same weights on shuffled rows, of those `rows` that are trained on; all others keep theirs."""
     ordered = table.sort_values("id", ignore_index=True)
-    return ordered.assign(weight=np.random.default_rng(seed).permutation(ordered["weight"].to_numpy()))
+    weights, among = ordered["weight"].to_numpy(copy=True), ordered["id"].isin(rows).to_numpy()
+    weights[among] = np.random.default_rng(seed).permutation(weights[among])
+    return ordered.assign(weight=weights)

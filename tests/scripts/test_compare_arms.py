@@ -1,6 +1,8 @@
 """compare_runs.py: arms that a selection knows, runs of one arm that were trained otherwise, and the whole receipt
 computed a second time."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -168,3 +170,58 @@ def test_a_run_that_stops_leaves_no_manifest(compare, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         compare(*words)
     assert not manifests.has_manifest(tmp_path / "comparison")
+
+
+DAMAGED = {
+    "figures that are a list": ("eval_metrics.json", lambda _: [1], "do not give the same F1: evaluate again."),
+    "no steps": ("trainer_state.json", lambda _: {}, "does not say how many steps were taken: train again."),
+    "no settings": (
+        "eval_manifest.json",
+        lambda told: told | {"settings": None},
+        "does not say what it is of: evaluate",
+    ),
+    "no rows": (
+        "eval_manifest.json",
+        lambda told: told | {"data": {"eval": {}}},
+        "does not say what it is of: evaluate",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damaged_evaluations_are_one_sentence(compare, tmp_path, kind):
+    name, change, said = DAMAGED[kind]
+    for directory in ("r1", "a1"):
+        evaluate(tmp_path / directory, scores(N_ROWS, 1), seed=1)
+    path = tmp_path / "a1" / name
+    outputs.write_json(path, change(outputs.read_json(path)))
+    code, out, err = compare("--control", "r", "--runs", "r=r1", "a=a1")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert said in err
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"context": None}, "has a row without a context: evaluate again."),
+        ({"f1": True}, "line 2: not a prediction with id, context, f1 (TypeError: f1 is True, which is no number)"),
+    ],
+)
+def test_damaged_predictions_are_one_sentence(compare, tmp_path, change, said):
+    for directory in ("r1", "a1"):
+        evaluate(tmp_path / directory, scores(N_ROWS, 1), seed=1)
+    path = tmp_path / "a1" / "eval_predictions.jsonl"
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    outputs.write_jsonl(path, [lines[0], lines[1] | change, *lines[2:]])
+    code, out, err = compare("--control", "r", "--runs", "r=r1", "a=a1")
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert said in err
+
+
+def test_one_seed_beside_several_is_of_all_of_them(compare, tmp_path):
+    for seed in (1, 2, 3):
+        evaluate(tmp_path / f"r{seed}", scores(N_ROWS, seed), seed=seed)
+    evaluate(tmp_path / "a1", scores(N_ROWS, 9), seed=1)
+    assert compare("--control", "r", "--runs", "r=r1", "r=r2", "r=r3", "a=a1")[0] == 0
+    control, arm = outputs.read_json(tmp_path / "comparison" / "comparison.json")["arms"]
+    assert arm["difference"] == pytest.approx(arm["mean"] - control["mean"])

@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import subprocess
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import select_examples
 from datamap.clusters import files
 from datamap.files import manifests, outputs
 from datamap.options.arguments import parse_arguments
+from datamap.selection.commands import n_steps
 from tests.running import in_process
 
 IDS = [f"r {row} é" for row in range(40)]
@@ -44,9 +46,9 @@ def select(capsys, recorded, tmp_path):
 
 
 def commands(tmp_path, script):
-    """The words of every line of commands.sh that starts a script."""
+    """The words of every line of commands.sh that starts a script, without what guards it."""
     lines = (tmp_path / "out" / "commands.sh").read_text(encoding="utf-8").splitlines()
-    return [shlex.split(line)[2:] for line in lines if f"/{script}" in line]
+    return [shlex.split(line.rpartition(" || ")[2])[2:] for line in lines if f"/{script}" in line]
 
 
 def without(words, *names):
@@ -177,8 +179,13 @@ def test_the_commands_run_as_they_stand_and_their_arms_are_known_again(capsys, t
     assert code == 0, err
     monkeypatch.chdir(tmp_path / "out")
     for line in commands(tmp_path, "run.py"):
-        code, _, err = in_process(capsys, run.main)(*line, "--no_cuda")
+        code, _, err = in_process(capsys, run.main)(*line)
         assert code == 0, err
+    text = (tmp_path / "out" / "commands.sh").read_text(encoding="utf-8").replace("compare_runs.py", "none.py")
+    again = subprocess.run(["sh", "-x", "-"], input=text.replace('cd "$(dirname "$0")"', ""), capture_output=True,
+                           text=True, check=False)  # fmt: skip
+    assert again.stderr.count("+ test -e runs/") == 8
+    assert "run.py" not in again.stderr  # what has ended is left out
     compare = in_process(capsys, compare_runs.main)
     (line,) = commands(tmp_path, "compare_runs.py")
     assert compare(*line)[0] == 0
@@ -272,36 +279,129 @@ def test_what_lies_beside_is_of_the_same_data(select, tmp_path):
     assert select(*words, *good, *some)[0] == 0
 
 
-def test_recordings_that_cannot_be_selected_from(select, recorded, tmp_path):
-    for change, said in (
-        (lambda manifest: manifest.pop("training_arguments"), "does not say how it was trained: record the run again."),
-        (lambda manifest: manifest.pop("epoch_files"), "holds no finished recording (no manifest.json of one)"),
-        (
-            lambda manifest: manifest["arguments"].update(eval_dataset="gone.jsonl"),
-            "The file or directory 'gone.jsonl' is missing",
-        ),
-        (
-            lambda manifest: manifest["data"]["train"].update(dataset="gone.jsonl"),
-            "the data set that the manifest names cannot be opened",
-        ),
-    ):
-        manifest = manifests.read_manifest(recorded)
-        change(manifest)
-        before = (recorded / "manifest.json").read_bytes()
-        outputs.write_json(recorded / "manifest.json", manifest)
-        code, out, err = select()
-        assert (code, out, len(err.splitlines())) == (1, "", 1)
-        assert said in err
-        assert not (tmp_path / "out").exists()
-        (recorded / "manifest.json").write_bytes(before)
+UNTOLD = "does not say how it was trained: record the run again."
+UNFIT = {
+    "no training": (lambda told: told.pop("training_arguments"), UNTOLD),
+    "no arguments": (lambda told: told.pop("arguments"), UNTOLD),
+    "empty": (lambda told: told["training_arguments"].clear(), UNTOLD),
+    "unfinished": (lambda told: told.pop("epoch_files"), "holds no finished recording (no manifest.json of one)"),
+    "evaluated on": (
+        lambda told: told["arguments"].update(eval_dataset="gone.jsonl"),
+        "The file or directory 'gone.jsonl' is missing",
+    ),
+    "trained on": (
+        lambda told: told["data"]["train"].update(dataset="gone.jsonl"),
+        "The file or directory 'gone.jsonl' is missing",
+    ),
+    "smoothed by": (
+        lambda told: told["arguments"].update(example_smoothing="gone.csv"),
+        "was trained with --example_smoothing gone.csv, which is not there (paths count from where it was recorded)",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_recordings_that_cannot_be_selected_from(select, recorded, tmp_path, kind):
+    change, said = UNFIT[kind]
+    manifest = manifests.read_manifest(recorded)
+    change(manifest)
+    outputs.write_json(recorded / "manifest.json", manifest)
+    code, out, err = select()
+    assert (code, out, len(err.splitlines())) == (1, "", 1)
+    assert said in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recordings_directory_is_not_written_to(select, recorded):
     code, _, err = select("--output_dir", recorded)
     assert (code, f"--output_dir {recorded} " in err) == (2, True)
+
+
+def test_weights_of_the_recording_are_every_arms(select, recorded, tmp_path):
+    weights = tmp_path / "w.csv"
+    weights.write_text("id,weight\n", encoding="utf-8")
     manifest = manifests.read_manifest(recorded)
-    manifest["arguments"]["example_weights"] = "w.csv"
+    manifest["arguments"]["example_weights"] = str(weights)
+    manifest["data"]["train"]["example_weights_sha256"] = manifests.file_hash(weights)
     outputs.write_json(recorded / "manifest.json", manifest)
+    assert select("--arms", "random", "--seeds", "1")[0] == 0
+    (words,) = commands(tmp_path, "run.py")
+    assert words[words.index("--example_weights") + 1] == str(weights)
     assert (
         "--weights does not go with a recording that was itself trained with" in select("--weights", "variability")[2]
     )
+    weights.write_text("id,weight\nr,1\n", encoding="utf-8")
+    assert f"was trained with --example_weights {weights}, which has changed since: put it back" in select()[2]
+
+
+def test_files_of_others_stay_and_trained_arms_are_not_selected_anew(select, tmp_path):
+    out = tmp_path / "out"
+    for name in ("ids/mine.txt", "weights_mine.csv"):
+        outputs.write_text(out / name, "mine\n")
+    assert select("--arms", "random", "hard", "--seeds", "1")[0] == 0
+    assert select("--arms", "random", "--seeds", "2")[0] == 0
+    assert sorted(path.name for path in (out / "ids").iterdir()) == ["mine.txt", "random_2.txt"]
+    assert (out / "weights_mine.csv").is_file()
+    (out / "runs").mkdir()
+    before = (out / "manifest.json").read_bytes()
+    told = (
+        f"error: --output_dir {out} holds trainings of an earlier selection (runs): choose another one, or remove them."
+    )
+    assert select("--arms", "random") == (2, "", f"{told}\n")
+    assert (out / "manifest.json").read_bytes() == before
+
+
+def test_how_long_arms_are_trained(select, recorded, tmp_path):
+    assert select("--equal", "epochs", "--arms", "random", "full", "--seeds", "1")[0] == 0
+    (compare,) = commands(tmp_path, "compare_runs.py")
+    assert compare[compare.index("--allow") + 1 :] == ["steps", "--output_dir", "comparison"]
+    assert n_steps(350, [2] * 22 + [1] * 328, 4, 2) == 186  # 372 windows are 93 steps
+    assert n_steps(30, [1], 3, 0.1) == 1  # a tenth of ten steps, not 1.0000000000000002
+    assert n_steps(100, [1], 10, 0.3) == 3
+    manifest = manifests.read_manifest(recorded)
+    manifest["training_arguments"]["max_steps"] = 10
+    outputs.write_json(recorded / "manifest.json", manifest)
+    assert select() == (2, "", "error: the recording ended by --max_steps 10: give --num_train_epochs.\n")
+    assert select("--num_train_epochs", "1")[0] == 0
+    assert "1e+300 are more optimizer steps than can be counted: lower it." in select("--num_train_epochs", "1e300")[2]
+
+
+def test_arms_compute_like_the_recording(select, recorded, tmp_path, monkeypatch):
+    (tmp_path / "demo").mkdir()  # run.py takes the built-in one
+    monkeypatch.chdir(tmp_path)
+    manifest = manifests.read_manifest(recorded)
+    manifest["settings"]["precision"] = "float32"
+    manifest["arguments"]["no_cuda"] = True
+    manifest["training_arguments"] |= {"data_seed": 5, "dataloader_drop_last": True, "neftune_noise_alpha": 5.0,
+                                       "train_sampling_strategy": "group_by_length"}  # fmt: skip
+    outputs.write_json(recorded / "manifest.json", manifest)
+    assert select("--arms", "random", "--seeds", "1")[0] == 0
+    (words,) = commands(tmp_path, "run.py")
+    options, training_args = parse_arguments(without(words, "--train_ids"))
+    assert (options.precision, options.no_cuda, options.model, options.dataset) == ("float32", True, "demo", "demo")
+    assert (training_args.data_seed, training_args.dataloader_drop_last) == (5, True)
+    assert (training_args.neftune_noise_alpha, training_args.train_sampling_strategy) == (5.0, "group_by_length")
+    assert training_args.save_strategy == "no"
+
+
+def test_the_control_permutes_the_weights_of_rows_that_are_trained_on(select, tmp_path):
+    assert select("--weights", "variability", "--permute_seed", "3", "--arms", "random")[0] == 0
+    trained = (tmp_path / "out" / "ids" / "weighted_1.txt").read_text(encoding="utf-8").splitlines()
+    assert len(trained) == 38
+    one, other = (
+        outputs.read_csv(tmp_path / "out" / name, ("id",)).set_index("id").loc[trained, "weight"]
+        for name in ("weights.csv", "weights_permuted_3.csv")
+    )
+    assert sorted(one) == sorted(other)
+    assert one.tolist() != other.tolist()
+
+
+def test_suspicion_of_other_data_is_refused(select, recorded, tmp_path):
+    directory = suspects_of(tmp_path / "l", IDS)
+    manifest = manifests.read_manifest(directory) | {"task": "qa", "data": {"train": {"dataset": "other.jsonl"}}}
+    outputs.write_json(directory / "manifest.json", manifest)
+    told = f"--label_errors_dir {directory} is of other.jsonl, and the recording of demo: make it from the same data."
+    assert select("--arms", "trusted", "--label_errors_dir", directory) == (1, "", f"error: {told}\n")
 
 
 def test_ids_with_line_breaks_are_refused(select, recorded, tmp_path):

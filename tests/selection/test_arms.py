@@ -54,15 +54,28 @@ def by_the_paper(aum, budget, cut):
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("n_rows", [1, 33, 500, 900])
-def test_coverage_is_the_papers_loop(seed, n_rows):
+@pytest.mark.parametrize("on_edges", [False, True])
+def test_coverage_is_the_papers_loop(seed, n_rows, on_edges):
     aum = np.random.default_rng(seed).normal(size=1000)
+    if on_edges:  # strata 0 to 1, 1 to 2, and so on, after the cut of the hundred below 0
+        aum = np.concatenate([np.full(100, -1.0) - np.arange(100), np.random.default_rng(seed).integers(0, 51, 900)])
+        aum[100:102] = 0, 50
     ids = [f"r{row}" for row in range(1000)]
     found = arms.coverage(ids, aum, n_rows, 0.1, seed)
     edges, taken = by_the_paper(aum, n_rows, 0.1)
     values = np.array([aum[int(name[1:])] for name in found])
     assert len(set(found)) == n_rows
     assert np.histogram(values, edges)[0].tolist() == taken
-    assert not set(found) & {ids[row] for row in np.argsort(aum)[:100]}
+    assert not set(found) & {ids[row] for row in np.argsort(aum, kind="stable")[:100]}
+
+
+def test_parts_are_brought_nearer_to_the_size():
+    generator = np.random.default_rng(0)
+    sizes = {"a": 4, "b": 3, "c": 2, "d": 7}
+    assert set(arms.evened(["a"], list("abcd"), 6, generator, sizes)) == {"a", "c"}
+    assert arms.evened(["a", "b", "c"], list("abcd"), 7, generator, sizes) == ["a", "b"]
+    assert arms.evened(["d"], list("abcd"), 6, generator, sizes) == ["d"]
+    assert arms.evened(["a", "b"], list("abcd"), 9, generator, None) == ["a", "b"]
 
 
 def test_clusters_have_their_shares_by_largest_remainders():

@@ -209,3 +209,18 @@ def test_padding_never_enters_the_spread():
     other.backward()
     torch.testing.assert_close(wide.grad[:, :3], narrow.grad)
     assert wide.grad[0, 3] == 0
+
+
+def test_a_classifier_token_may_stand_anywhere():
+    inputs = {"input_ids": torch.zeros(3, 6), "context_start": torch.tensor([4, 4, 4])}
+    inputs |= {"context_end": torch.tensor([6, 5, 6]), "start_positions": torch.tensor([2, 4, 0])}
+    allowed = tokens_that_may_be_right(inputs, 2, allows_no_answer=False)
+    assert allowed.int().tolist() == [[0, 0, 1, 0, 1, 1], [0, 0, 0, 0, 1, 0], [0, 0, 0, 0, 1, 1]]
+    assert tokens_that_may_be_right(inputs, 2, allows_no_answer=True)[:, 2].all()
+
+
+def test_logits_in_bfloat16_are_smoothed_in_float32():
+    logits = torch.randn(4, 3, generator=torch.Generator().manual_seed(0)).bfloat16()
+    found = NliTrainer.spread_losses(None, {"logits": logits}, {})
+    expected = -torch.log_softmax(logits.double(), -1).mean(-1)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-6, atol=0)

@@ -26,6 +26,7 @@ def measure(options: argparse.Namespace) -> list[timing.Row]:
     """From texts to vectors; loading the model is not timed."""
     known = options.dataset, options.device
     variants = {"usual recipe, float32": (usual, known)}
+    variants["tuned by hand: sorted by length, float32 by oneDNN"] = (tuned, known)
     variants |= {f"encoder.embed, {name}": (own, (*known, name)) for name in (FLOAT32, BF16)}
     n_rows = len(rows_in_one_window(*known))
     return timing.take_turns_apart("embeddings", variants, amount=n_rows, unit="rows", compared=difference)
@@ -52,14 +53,32 @@ def usual(dataset: str, device: str) -> Callable[[], np.ndarray]:
     return call
 
 
-def usual_vectors(model, tokenizer, batch, device: str) -> np.ndarray:
+def tuned(dataset: str, device: str) -> Callable[[], np.ndarray]:
+    """As `usual`, as one who knows would write it: rows sorted by length, padded to the longest of their batch."""
+    from datamap.training.devices import use_exact_float32
+
+    use_exact_float32(torch.device(device))
+    frame, tokenizer = rows_in_one_window(dataset, device), demo_tokenizer()
+    model = AutoModel.from_pretrained(helpers.model_path("demo")).eval().to(device)
+
+    def call() -> np.ndarray:
+        lengths = [len(ids) for ids in tokenizer(frame["question"].tolist(), frame["context"].tolist())["input_ids"]]
+        order = np.argsort(lengths, kind="stable")
+        parts = [order[begin : begin + BATCH_ROWS] for begin in range(0, len(order), BATCH_ROWS)]
+        vectors = [usual_vectors(model, tokenizer, frame.iloc[part], device, padding="longest") for part in parts]
+        return np.concatenate(vectors)[np.argsort(order)]
+
+    return call
+
+
+def usual_vectors(model, tokenizer, batch, device: str, padding: str = "max_length") -> np.ndarray:
     """The vectors of one batch: [CLS] beside the mean over the tokens that share a character with the answer."""
     encoded = tokenizer(
         batch["question"].tolist(),
         batch["context"].tolist(),
         truncation="only_second",
         max_length=MAX_LENGTH,
-        padding="max_length",
+        padding=padding,
         return_offsets_mapping=True,
         return_tensors="pt",
     )

@@ -23,7 +23,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from timing import REPEATS, Row  # noqa: E402
+import timing  # noqa: E402
+from timing import Row  # noqa: E402
 
 BATCH, DOC_STRIDE = 16, 128
 SHAPES = ("ELECTRA-small", "MiniLM-L6")
@@ -219,7 +220,7 @@ def measure_shape(shape: str, options: argparse.Namespace) -> list[Row]:
     found: dict[str, list[dict]] = {way: [] for way in WAYS}
     with contextlib.ExitStack() as stack:
         workers = {way: stack.enter_context(worker(shape, way, options)) for way in WAYS}
-        for seed in range(REPEATS + 1):
+        for seed in timing.rounds(f"training, {shape}", timing.REPEATS + 1):
             for way, measured in workers.items():
                 found[way].append(measured(seed))
     rows = {way: row_of(shape, way, options.device, found[way][1:]) for way in WAYS}
@@ -248,9 +249,10 @@ def row_of(shape: str, way: str, device: str, found: list[dict]) -> Row:
     return dataclasses.replace(row, note=f"{note}, {memory:.1f} GB at most")
 
 
-def measure(options) -> list[Row]:
+def measure(options) -> Iterator[Row]:
     """Seconds for 16 rows."""
-    return [row for shape in SHAPES for row in measure_shape(shape, options)]
+    for shape in SHAPES:
+        yield from measure_shape(shape, options)
 
 
 if __name__ == "__main__":

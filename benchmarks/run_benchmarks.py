@@ -2,15 +2,17 @@
 
     uv run benchmarks/run_benchmarks.py --only features --json features.json
 
-Every item has its usual way first; variants take turns, five times each or more, and the table gives the median, the
-least and the most seconds, the speed and the ratio to the usual way. What takes minutes (the chain, clusters of 50,000
-rows and more) is measured once, and its line says so. Reads: the data set (default: the built-in demo).
+Every item has its usual way first; variants take turns, five times each or more (--quick: twice), and the table gives
+the median, the least and the most seconds, the speed and the ratio to the usual way. What takes minutes (the chain,
+clusters of 50,000 rows and more) is measured once, and its line says so. Lines come as soon as they are known, and
+stderr says how long the rest of an item will take. Reads: the data set (default: the built-in demo).
 Writes: stdout, and with --json every single time and the machine, and the table beside it as .md.
 """
 
 import argparse
 import datetime
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +26,7 @@ from datamap.files import outputs  # noqa: E402
 from datamap.options import parsing  # noqa: E402
 from inputs import questions  # noqa: E402
 
-# Each is measured by the function `measure(options) -> list[timing.Row]` of a module beside this one.
+# Each is measured by the function `measure(options)` of a module beside this one, which gives timing.Rows.
 ITEMS = {
     "ceilings": "bench_ceilings",
     "features": "bench_features",
@@ -41,6 +43,9 @@ ITEMS = {
 }
 
 
+QUICK = ("ceilings", "features", "spans", "training", "embeddings", "metrics", "chain")
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the benchmark's options."""
     parser = parsing.SentenceParser(prog="run_benchmarks.py", description=__doc__.splitlines()[0])
@@ -51,6 +56,8 @@ def build_parser() -> argparse.ArgumentParser:
     add("--json", metavar="FILE", type=Path, help=text)
     text = "questions for features, spans, training, recording and embeddings, as for run.py (default: demo)"
     add("--dataset", metavar="NAME", default="demo", help=text)
+    text = "fewer and shorter repeats, of the items that this leaves within ten minutes on two cores: "
+    add("--quick", action="store_true", help=text + ", ".join(QUICK))
     return parser
 
 
@@ -66,13 +73,18 @@ def main(argv: Sequence[str]) -> None:
         raise UsageError(f"--json {options.json}: the table goes into a file of this name: end it in .json.")
     check_device(options.device)
     questions(options.dataset)  # what cannot be read is said before anything is measured
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled bytecode
+    if options.quick:
+        timing.REPEATS = timing.QUICK_REPEATS
     rows: list[timing.Row] = []
     write_results(options, rows)
-    for name in options.only or ITEMS:
+    print(f"{described(options)}\n\n" + "\n".join(timing.HEAD), flush=True)
+    for name in options.only or (QUICK if options.quick else ITEMS):
         print(f"{name} …", file=sys.stderr, flush=True)
-        rows += importlib.import_module(ITEMS[name]).measure(options)
-        write_results(options, rows)
-    print(table(options, rows))
+        for row in importlib.import_module(ITEMS[name]).measure(options):
+            rows.append(row)
+            print(timing.markdown(rows).splitlines()[-1], flush=True)
+            write_results(options, rows)
 
 
 def check_device(device: str) -> None:
@@ -85,10 +97,11 @@ def check_device(device: str) -> None:
         raise UsageError("--device cuda: this machine has no GPU that PyTorch can use.")
 
 
-def table(options: argparse.Namespace, rows: list[timing.Row]) -> str:
-    """The day and the machine in a line, and the table."""
-    described = ", ".join(f"{name} {value}" for name, value in timing.machine().items())
-    return f"{datetime.date.today()}, {described}, data set {Path(options.dataset).name}\n\n{timing.markdown(rows)}"
+def described(options: argparse.Namespace) -> str:
+    """The day, the machine and the data in a line."""
+    of_machine = ", ".join(f"{name} {value}" for name, value in timing.machine().items())
+    how = ", quick" if options.quick else ""
+    return f"{datetime.date.today()}, {of_machine}, data set {Path(options.dataset).name}{how}"
 
 
 def write_results(options: argparse.Namespace, rows: list[timing.Row]) -> None:
@@ -105,7 +118,7 @@ def write_results(options: argparse.Namespace, rows: list[timing.Row]) -> None:
     }
     outputs.write_json(options.json, content)
     with outputs.atomic_writer(options.json.with_suffix(".md")) as file:
-        file.write(table(options, rows) + "\n")
+        file.write(f"{described(options)}\n\n{timing.markdown(rows)}\n")
 
 
 if __name__ == "__main__":

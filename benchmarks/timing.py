@@ -10,15 +10,18 @@ import platform
 import signal
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-REPEATS = 5
+REPEATS, QUICK_REPEATS = 5, 2
 # How often a running command's memory is looked at.
 LOOK_SECONDS = 0.05
+# Less than this is not worth a word.
+LONG_SECONDS = 30
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +78,7 @@ def turns(
     *,
     amount: float = 1,
     unit: str = "",
-    repeats: int = REPEATS,
+    repeats: int | None = None,
     compared: Callable[[object, object], str] | None = None,
 ) -> list[Row]:
     """Rows of calls that return their own seconds and their result.
@@ -88,10 +91,21 @@ def turns(
     notes = {name: compared(results[usual], results[name]) for name in others if compared is not None}
     del results
     seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(repeats):
+    for _ in rounds(item, repeats or REPEATS):
         for name, call in calls.items():
             seconds[name].append(call()[0])
     return [Row(item, name, tuple(found), amount, unit, notes.get(name, "")) for name, found in seconds.items()]
+
+
+def rounds(item: str, n_rounds: int) -> Iterator[int]:
+    """The numbers of some rounds of an item; of long ones it is said on stderr how long the rest will take."""
+    begin = time.perf_counter()
+    for number in range(n_rounds):
+        yield number
+        spent, done = time.perf_counter() - begin, number + 1
+        left = spent / done * (n_rounds - done)
+        if left > LONG_SECONDS:
+            print(f"{item}: {done} of {n_rounds} rounds, {left / 60:.0f} min left", file=sys.stderr, flush=True)
 
 
 def timed(call: Callable[[], object]) -> tuple[float, object]:
@@ -162,9 +176,12 @@ def peak_megabytes(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
 
 
+HEAD = ("| item | variant | seconds | least to most | speed | ratio | note |", "|---|---|---|---|---|---|---|")
+
+
 def markdown(rows: list[Row]) -> str:
     """A table with a line a variant: median seconds, least to most, speed, and times as fast as the item's first."""
-    lines = ["| item | variant | seconds | least to most | speed | ratio | note |", "|---|---|---|---|---|---|---|"]
+    lines = list(HEAD)
     n_variants = collections.Counter(row.item for row in rows)
     first: dict[str, Row] = {}
     for row in rows:

@@ -4,6 +4,7 @@ Types are read off the words of a text by fixed rules; no model, no list of a da
 a misspelt word is not guessed. Functions take text or frames and return new ones; they open no files.
 """
 
+import functools
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -55,9 +56,11 @@ _INTRODUCTIONS = _word_set(
     unless unlike until up upon using via when where while whereas whenever with within without
     """
 )
+N_KEPT = 2**18  # questions, so that a script that asks twice looks once
 _OPENERS = (_REQUESTS | _INTRODUCTIONS) - _ASKING.keys()
 
 
+@functools.lru_cache(maxsize=N_KEPT)
 def question_type(question: str) -> str:
     """The one of QUESTION_TYPES that the words of a question ask for; "other" where none does.
 

@@ -4,7 +4,8 @@
 
 The data: notes of 50 to 400 words, 26 questions each from some templates, answers of 1 to 10 words, no ids. The model
 has one narrow layer, so that what is measured is everything else. Each stage is a command of its own and runs once;
-where --folder holds a finished stage of an earlier call it is left out. Reads: nothing.
+where --folder holds a finished stage of an earlier call it is left out. With --drawn no model sees the rows: recording
+and embeddings are drawn, which is not timed. Reads: nothing.
 Writes: the data, the model and all outputs into --folder; a line a stage to stdout as it ends; with --output the
 numbers as JSON and the table beside it as .md.
 """
@@ -106,6 +107,18 @@ def prepare(folder: Path, n_rows: int) -> None:
         tokenizer.save_pretrained(folder / MODEL)
 
 
+def draw(folder: Path, n_epochs: int) -> None:
+    """Leave a drawn recording and drawn embeddings where their stages would, unless they are there."""
+    from scale_drawn import draw_embeddings, draw_recording
+
+    if not manifests.has_manifest(folder / "map"):
+        draw_recording(folder / "map", folder / DATA, n_epochs)
+    if not manifests.has_manifest(folder / "embeddings"):
+        draw_embeddings(folder / "embeddings", folder / DATA)
+    (folder / "trained").mkdir(exist_ok=True)
+    manifests.write_manifest(folder / "trained", {"script": "run.py"})  # that the stage is left out
+
+
 def megabytes(path: Path) -> float:
     """Size of a file, or of all files below a directory, in 10^6 bytes."""
     found = [path] if path.is_file() else [part for part in path.rglob("*") if part.is_file()]
@@ -138,6 +151,7 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--rows", metavar="N", type=parsing.positive, default=N_ROWS, help=f"questions (default: {N_ROWS})")
     add("--epochs", metavar="N", type=parsing.positive, default=3, help="that are recorded (default: 3)")
+    add("--drawn", action="store_true", help="draw recording and embeddings instead of computing them")
     add("--folder", metavar="DIR", type=Path, default=Path("scale"), help="for data and outputs (default: ./scale)")
     add("--output", metavar="FILE.json", type=Path, help="also write the numbers there, and the table as FILE.md")
     return parser
@@ -148,6 +162,8 @@ def main(argv: Sequence[str]) -> None:
     options = build_parser().parse_args(argv)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled bytecode
     prepare(options.folder, options.rows)
+    if options.drawn:
+        draw(options.folder, options.epochs)
     found = []
     for stage, (_, closes, _) in STAGES.items():
         if manifests.has_manifest(options.folder / closes):

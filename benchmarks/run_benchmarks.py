@@ -43,7 +43,7 @@ ITEMS = {
 }
 
 
-QUICK = ("ceilings", "features", "spans", "training", "embeddings", "metrics", "chain")
+QUICK = ("features", "spans", "training", "embeddings", "metrics")
 
 
 def build_parser() -> argparse.ArgumentParser:

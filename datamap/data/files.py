@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,14 +47,13 @@ def read_file(
     if kind is None:
         listed = ", ".join(FILE_SUFFIXES)
         raise errors.DataError(f"{name}: the file type is not known; files end in {listed}, each also with .gz.")
-    content = _read_bytes(name, path)
     label_names = None
     if kind == PARQUET:
-        frame, label_names = _read_parquet(name, content, label)
+        frame, label_names = _read_parquet(name, _read_bytes(name, path), label)
     elif kind in FIRST_CHOICE:
-        frame = read_delimited(name, _decode(name, content), kind, known)
+        frame = read_delimited(name, _decode(name, _read_bytes(name, path)), kind, known)
     else:
-        frame = frame_of(_read_json(name, _decode(name, content), kind, known))
+        frame = frame_of(_read_json(name, _decode(name, _read_bytes(name, path)), kind, known))
     if not len(frame):
         raise errors.DataError(f"{name}: the file holds no rows.")
     return frame, label_names
@@ -71,7 +70,7 @@ def _read_bytes(name: str, path: Path) -> bytes:
         raise errors.DataError(f"{name}: the file is not whole gzip data ({problem}).") from problem
     except OSError as problem:
         raise errors.DataError(f"{name}: the file cannot be read ({problem.strerror}).") from problem
-    if not content.strip():
+    if not content or content.isspace():
         raise errors.DataError(f"{name}: the file is empty.")
     return content
 
@@ -133,9 +132,20 @@ def _is_row(content: dict, known: Iterable[str]) -> bool:
     return bool(names & NESTED) or len(names & {name.lower() for name in known}) > 1
 
 
+def _lines(text: str) -> Iterator[str]:
+    """As text.split("\\n"), of which one line at a time is held."""
+    begin = 0
+    while (end := text.find("\n", begin)) >= 0:
+        yield text[begin:end]
+        begin = end + 1
+    yield text[begin:]
+
+
 def _read_json_lines(name: str, text: str) -> list[dict]:
-    rows = []
-    for number, line in enumerate(text.split("\n"), start=1):
+    """The rows; texts that several share, such as contexts, are held once."""
+    rows: list[dict] = []
+    shared: dict[str, str] = {}
+    for number, line in enumerate(_lines(text), start=1):
         if not line.strip():
             continue
         try:
@@ -144,7 +154,8 @@ def _read_json_lines(name: str, text: str) -> list[dict]:
             raise errors.DataError(_broken_json(name, problem, number)) from problem
         if not isinstance(row, dict):
             raise errors.DataError(f"{name}, line {number}: not an object but {type(row).__name__}.")
-        rows.append(row)
+        rows.append({key: shared.setdefault(value, value) if type(value) is str else value
+                     for key, value in row.items()})  # fmt: skip
     return rows
 
 

@@ -177,7 +177,9 @@ def earlier_files(directory: Path) -> list[str]:
         UsageError: its arms have been trained.
     """
     manifest = manifests.read_manifest(directory)
-    if manifest and (directory / "runs").exists():
+    if not manifest:
+        return []
+    if (directory / "runs").exists():
         raise UsageError(
             f"--output_dir {directory} holds trainings of an earlier selection (runs): choose another one, or remove "
             "them."

@@ -336,9 +336,10 @@ def test_weights_of_the_recording_are_every_arms(select, recorded, tmp_path):
 
 def test_files_of_others_stay_and_trained_arms_are_not_selected_anew(select, tmp_path):
     out = tmp_path / "out"
-    for name in ("ids/mine.txt", "weights_mine.csv"):
+    for name in ("ids/mine.txt", "weights_mine.csv", "weights.csv"):
         outputs.write_text(out / name, "mine\n")
     assert select("--arms", "random", "hard", "--seeds", "1")[0] == 0
+    assert (out / "weights.csv").read_text(encoding="utf-8") == "mine\n"
     assert select("--arms", "random", "--seeds", "2")[0] == 0
     assert sorted(path.name for path in (out / "ids").iterdir()) == ["mine.txt", "random_2.txt"]
     assert (out / "weights_mine.csv").is_file()

@@ -12,6 +12,7 @@ import compare_runs
 import helpers
 import select_examples
 from datamap.clusters import files
+from datamap.demo import data
 from datamap.files import manifests, outputs
 from datamap.options.arguments import parse_arguments
 from datamap.selection.commands import n_steps
@@ -137,13 +138,17 @@ def test_arms_are_trained_like_the_recording(select, recorded, tmp_path):
 
 @pytest.fixture(scope="module")
 def twice(tmp_path_factory, tiny_model):
-    """The demo recorded with two seeds, a and b, and some of its rows with a third, c."""
+    """Demo notes recorded with two seeds, a and b, and some of them with a third, c."""
     import run
 
     directory = tmp_path_factory.mktemp("twice")
-    common = ["--do_train", "--enable_cartography", "--dataset", "demo", "--model", tiny_model, "--no_cuda"]
+    parts = data.make_demo("")
+    for name, part, n_rows in (("train", "train", 120), ("eval", "validation", 40)):
+        outputs.write_jsonl(directory / f"{name}.jsonl", parts[part][:n_rows])
+    common = ["--do_train", "--enable_cartography", "--dataset", directory / "train.jsonl", "--model", tiny_model]
+    common += ["--do_eval", "--eval_dataset", directory / "eval.jsonl", "--no_cuda"]
     common += ["--max_length", "96", "--num_train_epochs", "1", "--save_strategy", "no", "--precision", "float32"]
-    for name, seed, more in (("a", 1, ()), ("b", 2, ()), ("c", 3, ("--max_train_samples", "90"))):
+    for name, seed, more in (("a", 1, ()), ("b", 2, ()), ("c", 3, ("--max_train_samples", "60"))):
         words = ["--output_dir", directory / f"run_{name}", "--cartography_output_dir", directory / name]
         assert helpers.run_script(run.main, [str(word) for word in (*common, *words, "--seed", seed, *more)]) == 0
     return directory

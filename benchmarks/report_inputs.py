@@ -66,11 +66,16 @@ def analysed(texts: pd.DataFrame, seed: int = SEED) -> tuple[pd.DataFrame, np.nd
     return frame, probs, interesting_patterns(frame, seed)
 
 
+def measures_of(probs: np.ndarray) -> dict[str, np.ndarray]:
+    """What a recording would say of gold probabilities, float32 of their shape by measure."""
+    found = {"gold_prob": probs, "start_prob": probs**0.4, "end_prob": probs**0.6, "correct": probs > 0.5}
+    found |= {"span_f1": (1 + probs) / 2, "margin": np.log(probs / (1 - probs)), "loss": -np.log(probs)}
+    return {name: np.asarray(values, dtype=np.float32) for name, values in found.items()}
+
+
 def dynamics_of(probs: np.ndarray) -> pd.DataFrame:
     """Region and metrics for gold probabilities [n_epochs, n_rows]."""
-    epochs = {"gold_prob": probs, "start_prob": probs**0.4, "end_prob": probs**0.6, "correct": probs > 0.5}
-    epochs |= {"span_f1": (1 + probs) / 2, "margin": np.log(probs / (1 - probs)), "loss": -np.log(probs)}
-    metrics = over_epochs({name: np.asarray(values, dtype=np.float32) for name, values in epochs.items()})
+    metrics = over_epochs(measures_of(probs))
     metrics.insert(0, "region", assign_regions(metrics["confidence"].to_numpy(), metrics["variability"].to_numpy()))
     types = {name: "Int64" for name in ("forgetting_events", "num_epochs")} | {"never_learnt": "boolean"}
     return metrics.astype(types)

@@ -10,11 +10,11 @@ from datamap.data.sources import open_source
 from datamap.dynamics import closing, recordings
 from datamap.embeddings import vectors
 from datamap.files import manifests, outputs
+from report_inputs import SHAPES, measures_of
 
 SEED = 42
 N_CLUSTERS, N_DIMENSIONS, NOISE_SHARE = 40, 64, 0.2
-# Beta distributions of the gold probability of learnt, wavering and never learnt examples, and their shares.
-SHAPES, SHARES = np.array([[8.0, 1.0], [1.0, 1.0], [1.0, 8.0]]), (0.6, 0.28, 0.12)
+SHARES = (0.6, 0.28, 0.12)  # of learnt, wavering and never learnt examples
 
 
 def examples_of(path: Path) -> Examples:
@@ -25,10 +25,7 @@ def examples_of(path: Path) -> Examples:
 def epoch(shapes: np.ndarray, draw: np.random.Generator) -> dict[str, np.ndarray]:
     """One epoch's measures, float32 [n_examples]."""
     prob = draw.beta(*shapes.T).clip(1e-4, 1 - 1e-4)
-    found = {"gold_prob": prob, "start_prob": prob**0.4, "end_prob": prob**0.6, "correct": prob > 0.5}
-    found |= {"span_f1": (1 + prob) / 2, "margin": np.log(prob / (1 - prob)), "loss": -np.log(prob)}
-    found["el2n"] = np.sqrt(2) * (1 - prob)
-    return {name: np.asarray(values, dtype=np.float32) for name, values in found.items()}
+    return measures_of(prob) | {"el2n": np.asarray(np.sqrt(2) * (1 - prob), dtype=np.float32)}
 
 
 def draw_recording(directory: Path, data: Path, n_epochs: int) -> None:

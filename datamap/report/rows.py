@@ -16,6 +16,7 @@ from datamap.report.parts import packed
 
 UNTRACKED = "untracked"
 # Base64 characters that the contexts may take: with 20,000 rows and the scripts the file then stays under 25 MB.
+# The default data, 131,000 rows with 5,000 contexts, make 18 MB.
 MAX_PACKED_CONTEXTS = 14_000_000
 # Contexts with more characters than this are cut before they are packed for the first time.
 MAX_CHARACTERS = 60_000_000

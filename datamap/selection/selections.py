@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 WEIGHTED, PERMUTED = "weighted", "permuted"
 WEIGHED = (WEIGHTED, PERMUTED)
 WHOLE = ("full", *WEIGHED)  # arms that have all rows
+DRAWN = ("random", "coverage", "clusters", "trusted")  # arms that a seed draws; all others are the same for every seed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,11 +113,13 @@ def selections(
     source: Source, names: Sequence[str], seeds: Sequence[int], n_rows: int, cut: float, own: tuple[str, str] | None
 ) -> pd.DataFrame:
     """A row an id of an arm and seed: id, arm, seed; arguments and errors as of `selection`."""
-    parts = [
-        pd.DataFrame({"id": selection(source, arm, seed, n_rows, cut, own), "arm": arm, "seed": seed})
-        for arm in names
-        for seed in seeds
-    ]
+    parts = []
+    for arm in names:
+        ids: list[str] = []
+        for seed in seeds:
+            if arm in DRAWN or not ids:
+                ids = selection(source, arm, seed, n_rows, cut, own)
+            parts.append(pd.DataFrame({"id": ids, "arm": arm, "seed": seed}))
     return pd.concat(parts, ignore_index=True)
 
 

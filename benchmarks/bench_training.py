@@ -1,9 +1,10 @@
 """Training: examples a second of the same Trainer, as the usual recipe has it and as run.py does.
 
 Every way of training has a process of its own, so that settings of one never help another; they take turns, measurement
-by measurement (the four of ELECTRA-small hold 15 GB together). A measurement trains some steps of 16 rows after one
-that is not timed. Its rows stand for a whole epoch: windows (where rows are grouped by length: batches) at even
-distances in the order of their lengths.
+by measurement (the four of ELECTRA-small hold 15 GB together). A measurement trains some steps of 16 rows after some
+that are not timed, because the memory of a training settles within its first steps, while the system still has to find
+and clear it. The rows of the timed steps stand for a whole epoch: windows (where rows are grouped by length: batches) at
+even distances in the order of their lengths.
 """
 
 import argparse
@@ -31,8 +32,9 @@ SHAPES = ("ELECTRA-small", "MiniLM-L6")
 # Tokens that the usual recipe pads to.
 USUAL = {"ELECTRA-small": 512, "MiniLM-L6": 384}
 WAYS = ("usual", "tuned by hand", "ours, float32", "ours, bf16")
-# Optimizer steps in one measurement.
-STEPS = {"usual": 1, "tuned by hand": 6, "ours, float32": 3, "ours, bf16": 6}
+# Optimizer steps in one measurement, and those before it that are not timed.
+STEPS = {"usual": 1, "tuned by hand": 6, "ours, float32": 6, "ours, bf16": 6}
+UNTIMED = {"usual": 1, "tuned by hand": 8, "ours, float32": 8, "ours, bf16": 8}
 GIVEN = ("seconds", "rows", "tokens", "gigabytes")
 
 
@@ -104,7 +106,7 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
         use_cpu=device == "cpu",
         bf16=in_bf16(way, device),
         train_sampling_strategy="sequential",
-        max_steps=1 + STEPS[way],
+        max_steps=UNTIMED[way] + STEPS[way],
         save_strategy="no",
         logging_strategy="no",
         report_to="none",
@@ -126,20 +128,22 @@ def make_trainer(shape: str, way: str, dataset: str, device: str, directory: str
 
 
 def rows_of(lengths: np.ndarray, way: str, seed: int) -> list[int]:
-    """The rows of one measurement in their order: a batch that is not timed, then the batches of the steps."""
+    """The rows of one measurement in their order: those of steps that are not timed, then those of the others."""
     generator = np.random.default_rng(seed)
     by_length = np.argsort(lengths, kind="stable")
     together = BATCH if way == "tuned by hand" else 1
     groups = by_length[: len(lengths) // together * together].reshape(-1, together)
-    n_drawn = STEPS[way] * BATCH // together
-    places = (np.arange(n_drawn) + generator.random()) * len(groups) / n_drawn
-    drawn = generator.permutation(groups[places.astype(int)])
-    untimed = generator.choice(by_length, BATCH)
-    return [*untimed.tolist(), *drawn.ravel().tolist()]
+
+    def drawn(n_steps: int) -> np.ndarray:
+        n_groups = n_steps * BATCH // together
+        places = (np.arange(n_groups) + generator.random()) * len(groups) / n_groups
+        return generator.permutation(groups[places.astype(int)]).ravel()
+
+    return np.concatenate([drawn(UNTIMED[way]), drawn(STEPS[way])]).tolist()
 
 
-def watch(trainer) -> dict:
-    """Seconds, rows and tokens of the steps after the first one, filled in by every call of `train`."""
+def watch(trainer, n_untimed: int) -> dict:
+    """Seconds, rows and tokens of the steps after the untimed ones, filled in by every call of `train`."""
     from transformers import TrainerCallback
 
     from datamap.training import memory
@@ -148,14 +152,14 @@ def watch(trainer) -> dict:
     step = trainer.training_step
 
     def counted(model, inputs, *args, **kwargs):
-        if trainer.state.global_step:
+        if trainer.state.global_step >= n_untimed:
             found["rows"] += len(inputs["input_ids"])
             found["tokens"] += int(inputs["attention_mask"].sum())
         return step(model, inputs, *args, **kwargs)
 
     class Watch(TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step == 1:
+            if state.global_step == n_untimed:
                 found.update(rows=0, tokens=0, begin=time.perf_counter())
 
         def on_train_end(self, args, state, control, **kwargs):
@@ -178,7 +182,7 @@ def serve(shape: str, way: str, dataset: str, device: str) -> None:
 
     with tempfile.TemporaryDirectory() as directory:
         trainer = make_trainer(shape, way, dataset, device, directory)
-        windows, found = trainer.train_dataset, watch(trainer)
+        windows, found = trainer.train_dataset, watch(trainer, UNTIMED[way])
         for line in sys.stdin:
             trainer.args.seed = int(line)
             trainer.train_dataset = Subset(windows, rows_of(windows.lengths, way, int(line)))
@@ -220,10 +224,10 @@ def measure_shape(shape: str, options: argparse.Namespace) -> list[Row]:
     found: dict[str, list[dict]] = {way: [] for way in WAYS}
     with contextlib.ExitStack() as stack:
         workers = {way: stack.enter_context(worker(shape, way, options)) for way in WAYS}
-        for seed in timing.rounds(f"training, {shape}", timing.REPEATS + 1):
+        for seed in timing.rounds(f"training, {shape}", timing.REPEATS):
             for way, measured in workers.items():
                 found[way].append(measured(seed))
-    rows = {way: row_of(shape, way, options.device, found[way][1:]) for way in WAYS}
+    rows = {way: row_of(shape, way, options.device, found[way]) for way in WAYS}
     tuned = rows["tuned by hand"].median
     for way in WAYS[2:]:
         note = f"{rows[way].note}, {tuned / rows[way].median:.2f} times as fast as tuned by hand"

@@ -211,7 +211,7 @@ function listen(page) {
   let typing = 0;
   on("search", "input", () => {
     clearTimeout(typing);
-    typing = setTimeout(() => search(page), 150);
+    typing = setTimeout(() => search(page), 100);
   });
   for (const id of ["correctness-from", "correctness-to"]) on(id, "input", () => correctnessMoved(page));
   on("colour", "change", () => {
@@ -251,6 +251,7 @@ async function open() {
   page.rows = await unpacked(taken("row-data"));
   page.n = page.rows.id.length;
   page.contexts = contextsLater();
+  page.searched = later(() => searchedTexts(page));
   page.columns = tableColumns(page);
   page.left = Array.from(page.rows.id.keys());
   fillControls(page);
@@ -261,7 +262,7 @@ async function open() {
   listen(page);
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   document.documentElement.dataset.ready = Math.round(performance.now());
-  await page.contexts();
+  await page.searched();
 }
 
 open().catch((error) => {

@@ -1,10 +1,24 @@
 // The page's data: contexts, which rows the filters leave, and what stands in a cell of a row.
 
-// The distinct contexts, unpacked when they are first asked for.
+// What is made when it is first asked for, and then kept.
+function later(made) {
+  let found = null;
+  return () => (found ??= made());
+}
+
+// The distinct contexts.
 function contextsLater() {
   const text = taken("context-data");
-  let found = null;
-  return () => (found ??= text ? unpacked(text) : Promise.resolve([]));
+  return later(() => (text ? unpacked(text) : Promise.resolve([])));
+}
+
+// What a search looks at, in small letters: of every row its question, answers and id, a line each; every context.
+async function searchedTexts(page) {
+  const { rows } = page;
+  const contexts = rows.context ? await page.contexts() : [];
+  const lines = rows.text.map((text, row) => [text, rows.id[row], ...(rows.answers?.[row] ?? []).map(([, answer]) => answer)]);
+  const small = (text) => text.toLowerCase();
+  return { ofRows: lines.map((found) => small(found.join("\n"))), contexts: contexts.map(small) };
 }
 
 function columnOf(rows, name) {
@@ -37,18 +51,12 @@ function mostSuspicious(page, rows, count) {
   return rows.filter((row) => values[row] !== null).sort((one, other) => values[one] - values[other]).slice(0, count);
 }
 
-// The rows in which a text stands, as 0 or 1 by row: in question, context, answer or id, whatever the case.
+// Of every row whether a text stands in it: in question, context, answer or id, whatever the case.
 async function rowsWith(page, text) {
   const wanted = text.toLowerCase();
-  const { rows, n } = page;
-  const has = (value) => value.toLowerCase().includes(wanted);
-  const inContext = rows.context ? (await page.contexts()).map(has) : [];
-  const found = new Uint8Array(n);
-  for (let row = 0; row < n; row++) {
-    const inAnswers = rows.answers && rows.answers[row].some(([, answer]) => has(answer));
-    found[row] = has(rows.text[row]) || has(rows.id[row]) || inAnswers || (rows.context && inContext[rows.context[row]]);
-  }
-  return found;
+  const { ofRows, contexts } = await page.searched();
+  const inContext = contexts.map((context) => context.includes(wanted));
+  return ofRows.map((line, row) => line.includes(wanted) || inContext[page.rows.context?.[row]] === true);
 }
 
 // The numbers of the rows that region toggles, correctness and search leave.

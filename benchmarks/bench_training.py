@@ -2,9 +2,9 @@
 
 Every way of training has a process of its own, so that settings of one never help another; they take turns, measurement
 by measurement (the four of ELECTRA-small hold 15 GB together). A measurement trains some steps of 16 rows after some
-that are not timed, because the memory of a training settles within its first steps, while the system still has to find
-and clear it. The rows of the timed steps stand for a whole epoch: windows (where rows are grouped by length: batches) at
-even distances in the order of their lengths.
+that are not timed, because the memory of a training settles within its first steps, while the system still has to
+find and clear it. The rows of the timed steps stand for a whole epoch: windows (where rows are grouped by length:
+batches) at even distances in the order of their lengths.
 """
 
 import argparse

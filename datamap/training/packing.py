@@ -1,6 +1,6 @@
 """Rows laid end to end: a batch goes through a model without its padding, and comes out as if it had been padded.
 
-Linear layers, norms, dropout and embeddings see the real tokens alone; attention stays within each row.
+Linear layers, norms, dropout and embeddings see the real tokens and a few more; attention stays within each row.
 """
 
 import contextlib
@@ -12,10 +12,15 @@ import numpy as np
 import torch
 
 from datamap.features.lengths import first_position
-from datamap.training.attention import NAME, laid_out, row_groups
+from datamap.training.attention import NAME, laid_out
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+# Tokens that lie end to end are filled up to a multiple of this many, for the reason that `attention` gives.
+TOKENS_MULTIPLE = 64
+# What models give for every token, of which heads of span extraction and bare models have these.
+OF_TOKENS = ("start_logits", "end_logits", "last_hidden_state")
 
 
 def can_pack(model: "PreTrainedModel") -> bool:
@@ -45,9 +50,14 @@ class Packed:
         return torch.from_numpy(begins[np.argsort(self.order)])
 
     def padded(self, values: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-        """[1, n_tokens, ...] as [n_rows, longest, ...] of a batch of this shape, 0 where padding was."""
+        """The tokens of [1, *, ...] as [n_rows, longest, ...] of a batch of this shape, 0 where padding was."""
         found = values.new_zeros(*shape, *values.shape[2:])
-        return found.index_put((self.rows, self.places), values[0])
+        return found.index_put((self.rows, self.places), values[0, : len(self.rows)])
+
+    def filled(self, values: torch.Tensor) -> torch.Tensor:
+        """Of a padded batch [n_rows, longest] the tokens, and zeros up to a multiple of TOKENS_MULTIPLE, [1, *]."""
+        missing = -len(self.rows) % TOKENS_MULTIPLE
+        return torch.nn.functional.pad(values[self.rows, self.places], (0, missing))[None]
 
 
 def packed(mask: torch.Tensor) -> Packed:
@@ -76,19 +86,27 @@ def forward_packed(
     """
     mask = inputs["attention_mask"]
     lie = packed(mask)
-    given: dict[str, torch.Tensor] = {}
-    for name in inputs.keys() - {"attention_mask"}:
-        given[name] = inputs[name][lie.rows, lie.places][None]
-    given["position_ids"] = lie.places[None] + first_position(model.config)
-    layouts = laid_out(row_groups(lie.lengths, model.config.num_attention_heads))
+    given = {name: lie.filled(inputs[name]) for name in inputs.keys() - {"attention_mask"}}
+    given["position_ids"] = lie.filled(positions(model.config, inputs["input_ids"]))
+    layout = laid_out(lie.lengths, model.config.num_attention_heads)
+    plain = {"output_hidden_states": False, "output_attentions": False, "return_dict": True}
     with heads_see_firsts(model, lie.firsts) if firsts_alone else contextlib.nullcontext():
-        outputs = (called or model)(**given, row_layouts=layouts)
+        outputs = (called or model)(**given, **plain, row_layout=layout)
     if firsts_alone:
         return dict(outputs)
-    n_tokens = len(lie.rows)
-    return {
-        name: lie.padded(values, mask.shape) for name, values in outputs.items() if values.shape[:2] == (1, n_tokens)
-    }
+    return {name: lie.padded(outputs[name], mask.shape) for name in OF_TOKENS if name in outputs}
+
+
+def positions(config: "PreTrainedConfig", ids: torch.Tensor) -> torch.Tensor:
+    """Of every token [n_rows, longest] its number in the model's table of positions, as the model's own code has it.
+
+    RoBERTa's kinds do not count tokens that are the padding token, wherever they stand.
+    """
+    first = first_position(config)
+    if not first:
+        return torch.arange(ids.shape[1]).expand(ids.shape)
+    counted = (ids != config.pad_token_id).long()
+    return counted.cumsum(1) * counted + config.pad_token_id
 
 
 @contextlib.contextmanager

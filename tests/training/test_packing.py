@@ -12,12 +12,12 @@ LENGTHS = [9, 30, 12, 30, 3, 9]
 KINDS = ("Bert", "Electra", "Roberta", "XLMRoberta", "Camembert")
 
 
-def model_of(kind, head, dropout=0.0):
+def model_of(kind, head, dropout=0.0, **more):
     import transformers
 
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
     drops = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    config = getattr(transformers, f"{kind}Config")(vocab_size=90, type_vocab_size=2, **sizes, **drops)
+    config = getattr(transformers, f"{kind}Config")(vocab_size=90, type_vocab_size=2, **sizes, **drops, **more)
     torch.manual_seed(0)
     model = getattr(transformers, f"{kind}For{head}")(config)
     assert use_row_attention(model)
@@ -90,6 +90,28 @@ def test_any_rows_can_be_packed(lengths):
         torch.testing.assert_close(found[row, :length], expected.start_logits[0], rtol=0, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_padding_tokens_in_a_text_count_as_in_the_model_s_own_code(kind):
+    model = model_of(kind, "QuestionAnswering").eval()
+    batch = batch_of(model, LENGTHS)
+    batch["input_ids"][1, 4:6] = model.config.pad_token_id
+    found, usual = forward_packed(model, batch)["start_logits"], model(**batch).start_logits
+    real = batch["attention_mask"] == 1
+    torch.testing.assert_close(found[real], usual[real], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"output_hidden_states": True}, {"output_attentions": True}, {"return_dict": False}], ids=str
+)
+@pytest.mark.parametrize("head", ["QuestionAnswering", "SequenceClassification"])
+def test_what_a_model_would_give_besides_is_not_asked_for(settings, head):
+    for_labels = head != "QuestionAnswering"
+    models = [model_of("Electra", head, **given).eval() for given in ({}, settings)]
+    before, after = (forward_packed(one, batch_of(one, LENGTHS), firsts_alone=for_labels) for one in models)
+    assert after.keys() == before.keys() == ({"logits"} if for_labels else {"start_logits", "end_logits"})
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
 @pytest.mark.parametrize("changed", range(len(LENGTHS)))
 def test_no_row_sees_another(changed):
     model = model_of("Bert", "QuestionAnswering").eval()
@@ -120,7 +142,8 @@ def test_tokens_lie_longest_row_first_and_come_back_to_their_places():
     assert lie.rows.tolist() == [1] * 4 + [3] * 4 + [0] * 2 + [2]
     assert lie.places.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 0]
     assert lie.firsts.tolist() == [8, 0, 10, 4]
-    values = torch.arange(1.0, 12.0)[None]
+    assert lie.filled(torch.arange(16).view(4, 4))[0].tolist() == [4, 5, 6, 7, 12, 13, 14, 15, 0, 1, 8] + [0] * 53
+    values = torch.arange(1.0, 65.0)[None]
     assert lie.padded(values, mask.shape).tolist() == [[9, 10, 0, 0], [1, 2, 3, 4], [11, 0, 0, 0], [5, 6, 7, 8]]
 
 

@@ -5,6 +5,7 @@ those before the step's update; there is no second pass. Recording reads the out
 losses and weights are the same with it and without it.
 """
 
+import logging
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
     from datamap.features.windows import NliPairs, QaWindows
 
+logger = logging.getLogger(__name__)
+
 FILES_OF_ROWS = {"example weights": "--example_weights", "example smoothing": "--example_smoothing"}
+# What may be another in a run that is resumed: gradients are the same, the draws of dropout fall elsewhere.
+MAY_CHANGE = {"--micro_batch_tokens", "attention"}
 NEVER = torch.iinfo(torch.int32).max
 
 
@@ -74,7 +79,12 @@ class CartographyCallback(TrainerCallback):
         running = recordings.read_state(Path(checkpoint))
         for name in self.identity | running.identity:
             before, now = running.identity.get(name), self.identity.get(name)
-            if before != now:
+            if before != now and name in MAY_CHANGE:
+                logger.warning(
+                    "The recording in %s was made with %s %s; from here on it is %s, and dropout draws other values than "
+                    "it would have.", checkpoint, name, "of another version" if before is None else before, now,
+                )  # fmt: skip
+            elif before != now:
                 raise DataError(f"--resume_from_checkpoint {checkpoint}: {difference(name, before, now)}")
         if len(running.values) != len(self.measures):
             raise DataError(

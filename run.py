@@ -71,14 +71,14 @@ def prepare_trainer(
         tokenizer=tokenizer,
         load=lambda: helpers.load_model(path, config, options.task, needs_trained_head=not trains),
         max_length=max_length,
-        make_recorder=lambda: make_recorder(options, training_args, data, features),
+        make_recorder=lambda computing: make_recorder(options, training_args, data, features, computing),
         callbacks=[EarlyStopping(patience)] if patience else (),
     )
     return trainer, settings | computing, features
 
 
 def make_recorder(
-    options: argparse.Namespace, training_args: "TrainingArguments", data: dict, features: dict
+    options: argparse.Namespace, training_args: "TrainingArguments", data: dict, features: dict, computing: dict
 ) -> "CartographyCallback | None":
     """The recorder of training dynamics, None without --enable_cartography.
 
@@ -99,6 +99,7 @@ def make_recorder(
     names = ("seed", "data_seed", "learning_rate", "train_sampling_strategy", "dataloader_drop_last")
     identity = {f"--{name}": getattr(training_args, name) for name in names}
     identity |= {"--model": options.model, "rows in a step": rows, "--precision": precision_name(training_args)}
+    identity |= {"--micro_batch_tokens": computing["micro_batch_tokens"], "attention": computing["attention"]}
     identity |= objective.identity_of(training_args, data["train"])
     directory, ids = cartography_dir(options), data["train"].frame["id"]
     return CartographyCallback(directory, ids, features["train"], task=options.task, identity=identity)

@@ -95,7 +95,9 @@ def build_parser() -> argparse.ArgumentParser:
     add("--early_stopping_patience", metavar="N", type=parsing.positive, help=text)
     parsing.add_precision(add, f"{AUTO}; to evaluate alone, what the model was trained in")
     text = "tokens that are trained on at a time, padding included where there is any; a batch with more is cut into "
-    text += "parts whose gradients are added up, so this changes speed and memory alone (default: "
+    text += (
+        "parts whose gradients are added up, so this changes speed, memory and the draws of dropout alone (default: "
+    )
     text += f"{CPU_MICRO_BATCH_TOKENS:,} on a CPU, {CPU_PADDED_TOKENS:,} there for a model that pads; what the memory "
     text += "holds on a GPU)"
     add("--micro_batch_tokens", metavar="N", type=parsing.positive, help=text)

@@ -34,7 +34,7 @@ def build_trainer(
     tokenizer: "PreTrainedTokenizerFast",
     load: Callable[[], PreTrainedModel],
     max_length: int,
-    make_recorder: Callable[[], object] = lambda: None,
+    make_recorder: Callable[[dict], object] = lambda computing: None,
     callbacks: Sequence[TrainerCallback] = (),
 ) -> tuple[ExampleTrainer, dict]:
     """Seed everything, load the model and put the trainer together.
@@ -45,7 +45,7 @@ def build_trainer(
         trained_on: the rows that are trained on, None where none are.
         load: gives the model; called when the random numbers are seeded.
         max_length: of a window, in tokens.
-        make_recorder: gives the CartographyCallback, or None; called when it is settled how to compute.
+        make_recorder: gives the CartographyCallback, or None; called with how to compute, once that is settled.
 
     Returns:
         The trainer, and what the manifest says of how it computes.
@@ -74,7 +74,7 @@ def build_trainer(
                 data_collator=PadCollator(tokenizer, for_gpu=device.type == "cuda"),
                 callbacks=list(callbacks),
                 evaluation=evaluation,
-                recorder=make_recorder(),
+                recorder=make_recorder(computing),
                 examples_per_row=examples_per_row(features.get("train", looked_at)),
                 micro_batch_tokens=computing["micro_batch_tokens"],
                 eval_batch_tokens=eval_batch_tokens(model, **fit),

@@ -75,6 +75,15 @@ def test_resuming_another_run_is_refused_with_the_reason(whole_run, tiny_model, 
     assert {path.name: path.read_bytes() for path in (whole_run / "map").iterdir()} == before
 
 
+def test_another_budget_is_no_reason_to_refuse_but_is_told(whole_run, tiny_model, tokenizer, tmp_path, caplog):
+    trainer = make_trainer(tiny_model, tokenizer, tmp_path / "run", n_rows=20, **RESUMED)
+    ids, identity = [str(number) for number in range(20)], {"--seed": 5, "--micro_batch_tokens": 64}
+    recorder = CartographyCallback(whole_run / "map", ids, trainer.train_dataset, task="qa", identity=identity)
+    recorder.resume_from(whole_run / "run" / f"checkpoint-{checkpoint_steps(whole_run)[-1]}")
+    (said,) = caplog.messages
+    assert "made with --micro_batch_tokens of another version; from here on it is 64" in said
+
+
 def test_missing_and_foreign_epoch_files_are_refused(whole_run, tiny_model, tokenizer, tmp_path):
     trainer = make_trainer(tiny_model, tokenizer, tmp_path / "run", n_rows=20, **RESUMED)
     ids = [str(number) for number in range(20)]

@@ -80,10 +80,9 @@ class CartographyCallback(TrainerCallback):
         for name in self.identity | running.identity:
             before, now = running.identity.get(name), self.identity.get(name)
             if before != now and name in MAY_CHANGE:
-                logger.warning(
-                    "The recording in %s was made with %s %s; from here on it is %s, and dropout draws other values than "
-                    "it would have.", checkpoint, name, "of another version" if before is None else before, now,
-                )  # fmt: skip
+                was = f"another {name}" if before is None else f"{name} {before}"
+                words = "The recording in %s was made with %s; from here on it is %s, so dropout draws other values."
+                logger.warning(words, checkpoint, was, now)
             elif before != now:
                 raise DataError(f"--resume_from_checkpoint {checkpoint}: {difference(name, before, now)}")
         if len(running.values) != len(self.measures):

@@ -23,6 +23,7 @@ from datamap.options import parsing  # noqa: E402
 
 PRECISIONS, SEEDS = ("float32", "bf16"), (42, 43, 44)
 FIGURES = {"eval_exact_match": "exact match", "eval_f1": "F1"}
+ASKED = ("model", "dataset", "eval_dataset")
 SETTINGS = {
     "num_train_epochs": 2,
     "per_device_train_batch_size": 16,
@@ -53,13 +54,14 @@ def finish(options: argparse.Namespace, precision: str, seed: int) -> dict[str, 
     directory = options.runs_dir / f"{precision}_{seed}"
     if not manifests.has_manifest(directory):
         words = [f"--{name}={value}" for name, value in (SETTINGS | {"precision": precision, "seed": seed}).items()]
-        words += [f"--{name}={getattr(options, name)}" for name in ("model", "dataset", "eval_dataset")]
+        words += [f"--{name}={getattr(options, name)}" for name in ASKED]
         words += ["--do_train", "--do_eval", "--save_strategy=no", f"--output_dir={directory}"]
         if subprocess.run([sys.executable, str(ROOT / "run.py"), *words], stdout=sys.stderr, check=False).returncode:
             raise DataError(f"the run in {directory} failed; its own words are above.")
     manifest = manifests.read_manifest(directory)
     held = manifest["training_arguments"] | manifest["arguments"] | {"precision": manifest["settings"]["precision"]}
-    for name, value in (SETTINGS | {"precision": precision, "seed": seed}).items():
+    asked = {name: getattr(options, name) for name in ASKED}
+    for name, value in (SETTINGS | asked | {"precision": precision, "seed": seed}).items():
         if held[name] != value:
             raise DataError(f"{directory} holds a run with --{name} {held[name]}, not {value}: remove it.")
     figures = outputs.read_json(directory / outputs.EVAL_METRICS)

@@ -77,9 +77,10 @@ def test_a_picture_looks_like_points(pages):
     for way in ("points", "picture"):
         for browser in pages(way):
             seen[way] = looks(browser)
-    for one, other in zip(seen["points"], seen["picture"], strict=True):
+    darkest = (0.8, 0.8, 0.4, 0.4)  # all points, and those selected: a crowd of others is paler in a picture
+    for one, other, dark in zip(seen["points"], seen["picture"], darkest, strict=True):
         assert one.shape == other.shape
-        there, drawn = (picture.min(axis=2) < 0.8 for picture in (one, other))
+        there, drawn = (picture.min(axis=2) < dark for picture in (one, other))
         assert there.sum() > 500
         assert (there & drawn).sum() / (there | drawn).sum() > 0.75  # edges lie up to half a pixel elsewhere
         assert np.abs(one - other).mean() < 0.01
@@ -102,3 +103,28 @@ def test_a_picture_is_selected_from_and_searched(pages, made, name):
         click(browser, "#clear")
         browser.find_element("id", "search").send_keys("hypertension")
         wait_for(lambda: shown_points(browser, "cluster-map") < 200)  # noqa: B023
+
+
+def test_a_selected_point_is_seen_in_any_crowd(pages):
+    """All points at one place of the data map, of which the last one is selected."""
+    for browser in pages("picture"):
+        looks(browser)
+        crowd = script(browser, """
+            const rows = Bokeh.documents[0].get_model_by_name("points");
+            const n = rows.data.data_x.length;
+            const all = (value) => Array(n).fill(value);
+            rows.data = { ...rows.data, data_x: all(0.25), data_y: all(0.5), colour: all(0x0072B2FF) };
+            rows.selected.indices = [n - 1];
+            return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(n))));
+        """)  # fmt: skip
+        assert crowd == 300
+        height, width, _ = inked(browser, "data-map").shape
+        inner = slice(height // 3, -height // 3), slice(width // 3, -width // 3)  # without the axes
+        with_one = inked(browser, "data-map")[inner]
+        script(browser, """
+            const rows = Bokeh.documents[0].get_model_by_name("points");
+            rows.data = { ...rows.data, data_x: rows.data.data_x.map((x, row) => row === 299 ? 0.1 : x) };
+            return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+        """)  # fmt: skip
+        without = inked(browser, "data-map")[inner]
+        assert with_one[..., 0].min() < 0.2 < 0.7 < without[..., 0].min() < 0.9

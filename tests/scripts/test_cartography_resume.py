@@ -80,8 +80,8 @@ def test_another_budget_is_no_reason_to_refuse_but_is_told(whole_run, tiny_model
     ids, identity = [str(number) for number in range(20)], {"--seed": 5, "--micro_batch_tokens": 64}
     recorder = CartographyCallback(whole_run / "map", ids, trainer.train_dataset, task="qa", identity=identity)
     recorder.resume_from(whole_run / "run" / f"checkpoint-{checkpoint_steps(whole_run)[-1]}")
-    (said,) = caplog.messages
-    assert "made with --micro_batch_tokens of another version; from here on it is 64" in said
+    said = "made with another --micro_batch_tokens; from here on it is 64"
+    assert sum(said in message for message in caplog.messages) == 1
 
 
 def test_missing_and_foreign_epoch_files_are_refused(whole_run, tiny_model, tokenizer, tmp_path):

@@ -1,6 +1,8 @@
 // Many points as one picture: each is blended into pixels in memory, which takes a fraction of the time of a path each.
 
 const MANY_POINTS = 5000;
+// Points that are not selected cover at most this share of what is below them, however many lie at one place.
+const HELD_BACK = 0.25;
 // How far the paths of PATHS reach in their box of 16, across.
 const EXTENTS = { circle: 12, square: 10, triangle: 14, diamond: 14 };
 
@@ -74,9 +76,11 @@ function drawAsPicture(plot) {
 function paintPicture(glyph, ctx, indices, data, stencils) {
   const { sx, sy, size, marker } = { ...glyph, ...data };
   if (!indices.length) return;
+  const most = glyph === glyph.renderer.nonselection_glyph ? HELD_BACK : 1;
   const { left, top, width, height } = glyph.renderer.plot_view.frame.bbox;
   const ratio = glyph.canvas.pixel_ratio ?? window.devicePixelRatio;
   const [wide, high] = [Math.ceil(width * ratio), Math.ceil(height * ratio)];
+  if (!wide || !high) return;
   const fill = glyph.visuals.fill;
   const pixels = new Float32Array(4 * wide * high);
   blend(pixels, wide, high, {
@@ -84,7 +88,7 @@ function paintPicture(glyph, ctx, indices, data, stencils) {
     across: (row) => (sx[row] - left) * ratio,
     down: (row) => (sy[row] - top) * ratio,
     colours: (row) => fill.fill_color.get(row),
-    alpha: fill.fill_alpha.get(indices[0]),
+    alpha: fill.fill_alpha.get(indices[0]) / most,
     stencils: (row) => {
       const name = marker.get(row);
       const key = `${name} ${ratio}`;
@@ -92,5 +96,8 @@ function paintPicture(glyph, ctx, indices, data, stencils) {
       return stencils.get(key);
     },
   });
+  ctx.save();
+  ctx.globalAlpha = most;
   ctx.drawImage(pictureOf(pixels, wide, high), left, top, wide / ratio, high / ratio);
+  ctx.restore();
 }

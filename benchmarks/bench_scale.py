@@ -4,15 +4,17 @@
 
 The data: notes of 50 to 400 words, 26 questions each from some templates, answers of 1 to 10 words, no ids. The model
 has one narrow layer, so that what is measured is everything else. Each stage is a command of its own and runs once;
-where --folder holds a finished stage of an earlier call it is left out. With --drawn no model sees the rows: recording
-and embeddings are drawn, which is not timed. Reads: nothing.
-Writes: the data, the model and all outputs into --folder; a line a stage to stdout as it ends; with --output the
-numbers as JSON and the table beside it as .md.
+where --folder holds a finished stage of an earlier call with the same options, that stage's numbers stand. With --drawn
+no model sees the rows: recording and embeddings are drawn, which is not timed. Memory is that of a command and what it
+has started. Reads: nothing.
+Writes: the data, the model, all outputs and stages.json with the numbers into --folder; a line a stage to stdout as it
+ends; with --output the numbers as JSON and the table beside it as .md.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,13 +23,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 
+import helpers  # noqa: E402
 import tables  # noqa: E402
 import timing  # noqa: E402
-from datamap.files import manifests  # noqa: E402
+from datamap.errors import UsageError  # noqa: E402
+from datamap.files import manifests, outputs  # noqa: E402
 from datamap.options import parsing  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-N_ROWS, QUESTIONS_A_CONTEXT, SEED = 131_000, 26, 42
+N_ROWS, LEAST_ROWS, QUESTIONS_A_CONTEXT, SEED = 131_000, 1_000, 26, 42
 WORDS_A_CONTEXT, WORDS_AN_ANSWER = (50, 400), (1, 10)
 TEMPLATES = (
     "What is the dosage of {}?", "Why is the patient on {}?", "Has the patient ever had {}?",
@@ -36,15 +40,16 @@ TEMPLATES = (
 )  # fmt: skip
 N_WORDS = 6000
 SIZES = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 1, "intermediate_size": 64}
-MODEL, DATA = "model", "notes.jsonl"
+MODEL, DATA, MEASURED = "model", "notes.jsonl", "stages.json"
 TRAIN = ("run.py", "--do_train", "--dataset", DATA, "--model", MODEL, "--per_device_train_batch_size", "64",
          "--save_strategy", "no", "--learning_rate", "1e-3", "--no_cuda")  # fmt: skip
+RECORDING = "run.py: recording"
 # Commands by stage, the directory that each of them closes, and the files and directories that it reads.
 STAGES = {
     "run.py: loading, checks, windows and one step": (
         (*TRAIN, "--max_steps", "1", "--output_dir", "first"), "first", (DATA, MODEL),
     ),
-    "run.py: recording": (
+    RECORDING: (
         (*TRAIN, "--enable_cartography", "--cartography_output_dir", "map", "--output_dir", "trained"),
         "trained", (DATA, MODEL),
     ),
@@ -94,13 +99,9 @@ def prepare(folder: Path, n_rows: int) -> None:
     """Write the data and the model, unless they are there."""
     from transformers import ElectraConfig, ElectraForQuestionAnswering
 
-    import helpers
-
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = helpers.load_tokenizer(helpers.model_path("demo"))
     if not (folder / DATA).exists():
-        with (folder / DATA).open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(row) + "\n" for row in rows(n_rows, vocabulary(tokenizer)))
+        outputs.write_jsonl(folder / DATA, rows(n_rows, vocabulary(tokenizer)))
     if not (folder / MODEL).exists():
         config = ElectraConfig(vocab_size=len(tokenizer), embedding_size=SIZES["hidden_size"], **SIZES)
         ElectraForQuestionAnswering(config).save_pretrained(folder / MODEL)
@@ -128,7 +129,9 @@ def megabytes(path: Path) -> float:
 def measure(stage: str, folder: Path, n_epochs: int) -> dict:
     """One stage: what it took, what its inputs and outputs hold."""
     (script, *words), closes, read = STAGES[stage]
-    if stage == "run.py: recording":
+    for name in (closes, "map") if stage == RECORDING else (closes,):
+        shutil.rmtree(folder / name, ignore_errors=True)  # what an earlier call has not finished
+    if stage == RECORDING:
         words += ["--num_train_epochs", str(n_epochs)]
     before = {path: megabytes(path) for path in folder.iterdir()}
     done = timing.run_command([sys.executable, str(ROOT / script), *words], folder)
@@ -139,7 +142,7 @@ def measure(stage: str, folder: Path, n_epochs: int) -> dict:
     return {
         "stage": stage,
         "seconds": round(done.seconds, 1),
-        "peak memory, GB": round(done.megabytes / 1024, 2),
+        "peak memory, GB": round(done.megabytes * 2**20 / 1e9, 2),
         "reads, MB": round(sum(before[folder / name] for name in read)),
         "writes, MB": round(written),
     }
@@ -157,24 +160,55 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """The options; a UsageError for what could not be measured or written."""
+    options = build_parser().parse_args(argv)
+    if options.rows < LEAST_ROWS:
+        raise UsageError(f"--rows {options.rows}: fewer rows than {LEAST_ROWS:,} do not go through the chain.")
+    if options.output and options.output.suffix != ".json":
+        raise UsageError(f"--output {options.output}: the numbers go into a file of this name: end it in .json.")
+    if options.folder.exists() and not options.folder.is_dir():
+        raise UsageError(f"--folder {options.folder} is a file: give another one.")
+    return options
+
+
+def stages_so_far(options: argparse.Namespace) -> dict:
+    """What --folder has measured, with the options that it was measured with; begun where there is nothing.
+
+    Raises:
+        UsageError: the folder holds something else, or was measured with other options.
+    """
+    path, wanted = options.folder / MEASURED, {name: getattr(options, name) for name in ("rows", "epochs", "drawn")}
+    if not path.exists():
+        if options.folder.is_dir() and any(options.folder.iterdir()):
+            raise UsageError(f"--folder {options.folder} is not empty and has no {MEASURED}: give another one.")
+        options.folder.mkdir(parents=True, exist_ok=True)
+        outputs.write_json(path, wanted | {"machine": timing.machine(), "stages": {}})
+    known = outputs.read_json(path)
+    for name, value in wanted.items():
+        if known[name] != value:
+            raise UsageError(f"--folder {options.folder} holds stages with --{name} {known[name]}: give another one.")
+    return known
+
+
 def main(argv: Sequence[str]) -> None:
     """Prepare, run stage after stage, print and write."""
-    options = build_parser().parse_args(argv)
+    options = parse_arguments(argv)
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # users have compiled bytecode
+    known = stages_so_far(options)
     prepare(options.folder, options.rows)
     if options.drawn:
         draw(options.folder, options.epochs)
-    found = []
     for stage, (_, closes, _) in STAGES.items():
         if manifests.has_manifest(options.folder / closes):
             print(f"{stage}: there already", flush=True)
             continue
-        found.append(measure(stage, options.folder, options.epochs))
-        print(json.dumps(found[-1]), flush=True)
-    if found:
-        numbers = {"rows": options.rows, "epochs": options.epochs, "machine": timing.machine(), "stages": found}
-        tables.write(options.output, numbers, tables.markdown(found, 2))
+        known["stages"][stage] = measure(stage, options.folder, options.epochs)
+        outputs.write_json(options.folder / MEASURED, known)
+        print(json.dumps(known["stages"][stage]), flush=True)
+    if known["stages"]:
+        tables.write(options.output, known, tables.markdown(list(known["stages"].values()), 2))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    sys.exit(helpers.run_script(main))

@@ -79,7 +79,7 @@ def main(argv: Sequence[str]) -> None:
     rows: list[timing.Row] = []
     write_results(options, rows)
     print(f"{described(options)}\n\n" + "\n".join(timing.HEAD), flush=True)
-    for name in options.only or (QUICK if options.quick else ITEMS):
+    for name in dict.fromkeys(options.only or ()) or (QUICK if options.quick else ITEMS):
         print(f"{name} …", file=sys.stderr, flush=True)
         for row in importlib.import_module(ITEMS[name]).measure(options):
             rows.append(row)

@@ -171,9 +171,15 @@ def run_command(command: list[str], folder: Path | None = None, limit: float = f
 
 
 def peak_megabytes(pid: int) -> float:
-    """The most memory that a running process has held so far; 0 for one that has just ended."""
-    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+    """The most memory that a running process and those it has started have held, each so far; 0 for one that ended."""
+    here = Path(f"/proc/{pid}")
+    try:
+        lines = (here / "status").read_text(encoding="utf-8").splitlines()
+        started = (here / f"task/{pid}/children").read_text(encoding="utf-8").split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    own = next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+    return own + sum(peak_megabytes(int(child)) for child in started)
 
 
 HEAD = ("| item | variant | seconds | least to most | speed | ratio | note |", "|---|---|---|---|---|---|---|")

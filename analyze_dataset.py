@@ -35,7 +35,7 @@ CARTOGRAPHY_DIR, CLUSTER_DIR = DEFAULT_DIRS = "./cartography_output", "./cluster
 OUTPUT_DIR, SEED = "./integrated_analysis", 42
 UNIFIED_CSV, UNIFIED_PARQUET = "unified_analysis.csv", "unified_analysis.parquet"
 OVERLAP_CSV, STATS_CSV = "category_cluster_overlap.csv", "cluster_cartography_stats.csv"
-PATTERNS = "interesting_patterns.json"
+PATTERNS, PARQUET_ROWS = "interesting_patterns.json", 50_000
 HEATMAP, SCATTER, BOXPLOT = "category_cluster_heatmap.png", "integrated_scatter.png", "metrics_by_cluster_boxplot.png"
 FILES = (UNIFIED_CSV, UNIFIED_PARQUET, OVERLAP_CSV, STATS_CSV, PATTERNS, HEATMAP, SCATTER, BOXPLOT, outputs.REPORT)
 
@@ -163,9 +163,19 @@ def join(
 
 
 def write_parquet(path: Path, frame: "pd.DataFrame") -> None:
-    """Write a table as Parquet, without an index column."""
-    with outputs.atomic_writer(path, binary=True) as file:
-        frame.to_parquet(file, index=False)
+    """Write a table as Parquet, without an index column, in parts: texts that rows share would be copied for each."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    first = pa.Schema.from_pandas(frame.head(0), preserve_index=False)
+    found = (pa.infer_type(frame[name], from_pandas=True) if frame[name].dtype == object else None for name in frame)
+    types = [known.type if own is None else own for known, own in zip(first, found, strict=True)]
+    schema = pa.schema(zip(first.names, types, strict=True))
+    schema = pa.Table.from_pandas(frame.head(1), schema=schema, preserve_index=False).schema  # what pandas reads by
+    with outputs.atomic_writer(path, binary=True) as file, ParquetWriter(file, schema) as writer:
+        for begin in range(0, len(frame), PARQUET_ROWS):
+            part = frame.iloc[begin : begin + PARQUET_ROWS]
+            writer.write_table(pa.Table.from_pandas(part, schema=schema, preserve_index=False))
 
 
 def write_results(options: argparse.Namespace, unified: "pd.DataFrame") -> dict | None:

@@ -125,7 +125,7 @@ def write_jsonl(path: Path, rows: Iterable[dict]) -> None:
 def write_csv(path: Path, frame: "pd.DataFrame") -> None:
     """Write a table as CSV (RFC 4180, UTF-8, no index column)."""
     texts = frame.select_dtypes(exclude=["number", "bool"])
-    returns = any(column.astype(str).str.contains("\r", regex=False).any() for _, column in texts.items())
+    returns = any(isinstance(value, str) and "\r" in value for _, column in texts.items() for value in column)
     quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # the latter leaves a lone "\r" unquoted
     with atomic_writer(path, newline="") as file:
         frame.to_csv(file, index=False, quoting=quoting)

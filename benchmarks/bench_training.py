@@ -219,20 +219,28 @@ def ask(process: subprocess.Popen, errors: IO, seed: int) -> dict:
     return json.loads(line)
 
 
-def measure_shape(shape: str, options: argparse.Namespace) -> list[Row]:
-    """The rows of one model."""
+def measure_shape(shape: str, options: argparse.Namespace) -> Iterator[Row]:
+    """The rows of one model; where it is stopped, of the rounds that were finished."""
     found: dict[str, list[dict]] = {way: [] for way in WAYS}
     with contextlib.ExitStack() as stack:
         workers = {way: stack.enter_context(worker(shape, way, options)) for way in WAYS}
-        for seed in timing.rounds(f"training, {shape}", timing.REPEATS):
-            for way, measured in workers.items():
-                found[way].append(measured(seed))
-    rows = {way: row_of(shape, way, options.device, found[way]) for way in WAYS}
-    tuned = rows["tuned by hand"].median
-    for way in WAYS[2:]:
-        note = f"{rows[way].note}, {tuned / rows[way].median:.2f} times as fast as tuned by hand"
-        rows[way] = dataclasses.replace(rows[way], note=note)
-    return list(rows.values())
+        try:
+            for seed in timing.rounds(f"training, {shape}", timing.REPEATS):
+                for way, measured in workers.items():
+                    found[way].append(measured(seed))
+        except (KeyboardInterrupt, RuntimeError):
+            yield from rows_of_ways(shape, options.device, found)
+            raise
+    yield from rows_of_ways(shape, options.device, found)
+
+
+def rows_of_ways(shape: str, device: str, found: dict[str, list[dict]]) -> Iterator[Row]:
+    """The rows of one model, of the rounds in which every way was measured."""
+    n_rounds = min(len(measured) for measured in found.values())
+    rows = {way: row_of(shape, way, device, found[way][:n_rounds]) for way in WAYS if n_rounds}
+    for way, row in rows.items():
+        ratio = f", {rows['tuned by hand'].median / row.median:.2f} times as fast as tuned by hand"
+        yield dataclasses.replace(row, note=row.note + (ratio if way in WAYS[2:] else ""))
 
 
 def row_of(shape: str, way: str, device: str, found: list[dict]) -> Row:

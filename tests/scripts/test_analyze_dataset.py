@@ -5,7 +5,9 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from pyarrow.parquet import ParquetFile
 
+import analyze_dataset
 from datamap.files import manifests, outputs
 from tests.pages import report_data
 from tests.sides import (
@@ -30,6 +32,26 @@ from tests.sides import (
     save_clusters,
     sides,
 )
+
+
+def test_parquet_in_parts_reads_as_if_it_were_written_at_once(tmp_path, monkeypatch):
+    frame = pd.DataFrame(
+        {
+            "id": ["1", "2", "3", "4", "5"],
+            "late": [None, None, None, "é", None],  # a part without any value
+            "never": [None] * 5,
+            "share": [0.5, np.nan, 1.0, np.nan, np.nan],
+            "count": pd.array([1, None, 3, None, 5], dtype="Int64"),
+            "region": pd.Categorical(["easy", None, "hard", "hard", "easy"]),
+            "answers": [["a", "b"], [], None, ["c"], []],
+        }
+    )
+    monkeypatch.setattr(analyze_dataset, "PARQUET_ROWS", 2)
+    analyze_dataset.write_parquet(tmp_path / "parts.parquet", frame)
+    frame.to_parquet(tmp_path / "whole.parquet", index=False)
+    parts, whole = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("parts", "whole"))
+    pd.testing.assert_frame_equal(parts, whole)
+    assert ParquetFile(tmp_path / "parts.parquet").num_row_groups == 3
 
 
 def test_both_sides_give_every_file_of_the_contract(analyze, base):

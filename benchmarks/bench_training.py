@@ -225,13 +225,18 @@ def measure_shape(shape: str, options: argparse.Namespace) -> Iterator[Row]:
     with contextlib.ExitStack() as stack:
         workers = {way: stack.enter_context(worker(shape, way, options)) for way in WAYS}
         try:
-            for seed in timing.rounds(f"training, {shape}", timing.REPEATS):
-                for way, measured in workers.items():
-                    found[way].append(measured(seed))
+            take_rounds(shape, workers, found)
         except (KeyboardInterrupt, RuntimeError):
             yield from rows_of_ways(shape, options.device, found)
             raise
     yield from rows_of_ways(shape, options.device, found)
+
+
+def take_rounds(shape: str, workers: dict[str, Callable[[int], dict]], found: dict[str, list[dict]]) -> None:
+    """Have the ways take turns, and add what is measured to `found`."""
+    for seed in timing.rounds(f"training, {shape}", timing.REPEATS):
+        for way, measured in workers.items():
+            found[way].append(measured(seed))
 
 
 def rows_of_ways(shape: str, device: str, found: dict[str, list[dict]]) -> Iterator[Row]:

@@ -118,6 +118,6 @@ def part_of(batch: dict, lengths: np.ndarray, rows: np.ndarray, for_gpu: bool) -
     return part
 
 
-def rounded(n_tokens: Any) -> Any:
-    """Up to the next size that a GPU likes, of a number or an array of numbers."""
-    return -(-n_tokens // GPU_MULTIPLE) * GPU_MULTIPLE
+def rounded(n_tokens: Any, multiple: int = GPU_MULTIPLE) -> Any:
+    """Up to the next multiple, of which a GPU likes the one by default; of a number or an array of numbers."""
+    return -(-n_tokens // multiple) * multiple

@@ -5,6 +5,7 @@ a CPU's library keeps what it has made for every shape of product that it has se
 probabilities stay in the precision of the products; only their softmax is in float32.
 """
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 
+from datamap.features.batches import rounded
 from datamap.training.dropout import fits, keep_mask, kept_scale, laid_over
 
 if TYPE_CHECKING:
@@ -47,7 +49,7 @@ class RowGroup(NamedTuple):
     @property
     def longest(self) -> int:
         """Places of each row."""
-        return rounded(self.lengths[0])
+        return rounded(self.lengths[0], PLACES_MULTIPLE)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -57,7 +59,7 @@ class RowGroup(NamedTuple):
     @property
     def end(self) -> int:
         """As `begin`, behind the group."""
-        return self.begin + int(np.prod(self.shape))
+        return self.begin + math.prod(self.shape)
 
     def of(self, laid: torch.Tensor) -> torch.Tensor:
         """The group's part of what is laid out [*, n]: a view [rows x heads, places, n]."""
@@ -102,11 +104,6 @@ class Layout(NamedTuple):
         return values
 
 
-def rounded(length: int) -> int:
-    """Places that a row of so many tokens is laid over."""
-    return -(-length // PLACES_MULTIPLE) * PLACES_MULTIPLE
-
-
 def row_groups(lengths: list[int], n_heads: int) -> list[RowGroup]:
     """Rows that lie end to end, each no longer than the one before, as groups of like lengths."""
     groups: list[RowGroup] = []
@@ -122,7 +119,7 @@ def row_groups(lengths: list[int], n_heads: int) -> list[RowGroup]:
 def fits_in(group: RowGroup, length: int) -> bool:
     """Whether a row goes with a group: its products stay small, and padding is a small part of them."""
     products = (len(group.lengths) + 1) * group.longest**2
-    own = sum(rounded(one) ** 2 for one in (*group.lengths, length))
+    own = sum(rounded(one, PLACES_MULTIPLE) ** 2 for one in (*group.lengths, length))
     return products * group.n_heads <= MOST_PROBABILITIES and products <= MOST_PADDED * own
 
 
